@@ -1,0 +1,37 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= python3.11
+RUN := .venv/bin/python
+
+.PHONY: demo test check format env bench clean
+
+demo: env
+	$(RUN) -m demo.run $(if $(FOOTAGE),--footage "$(FOOTAGE)") $(if $(RELEASE),--release "$(RELEASE)")
+
+test: env
+	$(RUN) -m pytest
+
+check: env
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy store processors streams trainer api demo
+	$(RUN) -m pytest
+
+format: env
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+bench: env
+	$(RUN) tests/bench/segment_ratio.py
+	$(RUN) tests/bench/road.py
+
+# The environment is made once from uv.lock and remade when the lock changes.
+env: .venv/.made-from-lock
+
+.venv/.made-from-lock: uv.lock pyproject.toml
+	@command -v uv >/dev/null || test -x .uv/bin/uv || ($(PYTHON) -m venv .uv && .uv/bin/pip install --quiet "uv>=0.9")
+	PATH="$$PATH:$(CURDIR)/.uv/bin" uv sync --frozen --python $(PYTHON)
+	@touch $@
+
+clean:
+	rm -rf build .pytest_cache .ruff_cache .mypy_cache

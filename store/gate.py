@@ -1,0 +1,123 @@
+"""The gate: what must be answered before a clip may be trained on or published.
+
+Fail-closed: a question that nobody answered holds the clip. Every rule leaves a `Decision`, also when it lets
+the clip through, so that `why` has an answer for kept and dropped alike.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from store.clips import ClipRow
+from store.records import Decision, digest
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """Thresholds; chosen, and kept with every decision."""
+
+    black_share: float = 0.8
+    """Share of black frames from which a clip is dropped."""
+    outlier_score: float = 0.9
+    """GLOSH score from which a flagged clip waits for a person; clustering flags by the same number."""
+
+    @property
+    def recipe(self) -> str:
+        """Hash of the thresholds."""
+        return digest(["gate", 1, asdict(self)])[:16]
+
+
+def judge(row: ClipRow, source: Mapping[str, Any] | None, options: GateOptions) -> tuple[Decision, ...]:
+    """Every rule's decision on an annotated clip.
+
+    Args:
+        row: the clip's columns; `review` holds the latest review of the clip, if any.
+        source: the source's document; `released` maps `age` and `licence` to who answered for it.
+    """
+    released = (source or {}).get("released", {})
+    review = row.get("review")
+    rules = (
+        _licence(row, released),
+        _age(row, released),
+        _signal(row, options),
+        _outlier(row, options, review),
+        _review(review),
+    )
+    return tuple(decision.model_copy(update={"recipe": options.recipe}) for rule in rules for decision in rule)
+
+
+def verdict_of(decisions: tuple[Decision, ...]) -> tuple[str, list[str]]:
+    """(verdict, rules that keep the clip out): `drop` beats `hold` beats `keep`."""
+    against = [decision for decision in decisions if decision.verdict != "keep"]
+    verdicts = {decision.verdict for decision in against}
+    verdict = "drop" if "drop" in verdicts else "hold" if verdicts else "keep"
+    return verdict, sorted({decision.rule for decision in against})
+
+
+def _licence(row: ClipRow, released: Mapping[str, Any]) -> Iterator[Decision]:
+    if row.get("licence"):
+        yield Decision(rule="licence", verdict="keep", reason=f"licence {row['licence']}")
+    elif "licence" in released:
+        yield _released("licence", released["licence"])
+    else:
+        yield Decision(
+            rule="licence",
+            verdict="hold",
+            reason=f"source {row.get('source')!r} was submitted without a licence; release it on record or submit with --licence",
+        )
+
+
+def _age(row: ClipRow, released: Mapping[str, Any]) -> Iterator[Decision]:
+    faces = row.get("face_count")
+    if faces == 0:
+        yield Decision(rule="age", verdict="keep", reason="no face was found", score=0.0, threshold=0.0)
+    elif "age" in released:
+        yield _released("age", released["age"])
+    else:
+        seen = "faces were not looked for" if faces is None else f"{int(faces)} face(s) whose age nothing here can assess"
+        yield Decision(
+            rule="age",
+            verdict="hold",
+            reason=f"{seen}; an operator who knows that everyone shown is of age releases source {row.get('source')!r} on record",
+            score=None if faces is None else float(faces),
+            threshold=0.0,
+        )
+
+
+def _signal(row: ClipRow, options: GateOptions) -> Iterator[Decision]:
+    share = row.get("black_share")
+    if share is None:
+        return
+    black = share >= options.black_share
+    yield Decision(
+        rule="signal",
+        verdict="drop" if black else "keep",
+        reason=f"{share:.0%} of its frames are black" if black else "the picture shows something",
+        score=float(share),
+        threshold=options.black_share,
+    )
+
+
+def _outlier(row: ClipRow, options: GateOptions, review: Mapping[str, Any] | None) -> Iterator[Decision]:
+    if row.get("is_outlier") is None:
+        return
+    wanted = review is not None and review["verdict"] == "keep"
+    held = bool(row["is_outlier"]) and not wanted
+    yield Decision(
+        rule="outlier",
+        verdict="hold" if held else "keep",
+        reason="fits no cluster; a review may keep it" if held else "a person keeps it" if wanted else "fits its cluster",
+        score=float(row["outlier_score"]),
+        threshold=options.outlier_score,
+        by=review["by"] if review is not None and wanted else "clustering",
+    )
+
+
+def _review(review: Mapping[str, Any] | None) -> Iterator[Decision]:
+    if review is not None:
+        verdict = "drop" if review["verdict"] == "drop" else "keep"
+        yield Decision(rule="review", verdict=verdict, reason=review["reason"], by=review["by"])
+
+
+def _released(rule: str, release: Mapping[str, Any]) -> Decision:
+    return Decision(rule=rule, verdict="keep", reason=f"released on record: {release['reason']}", by=release["by"])

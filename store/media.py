@@ -1,0 +1,122 @@
+"""Content-addressed media storage over fsspec: a local folder by default, S3 and the like by URL.
+
+A key is `ab/abcdef….suffix`: the SHA-256 of the bytes, under a folder of its first two digits. Storing the
+same bytes twice is one object; an object never changes.
+"""
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from store.errors import InputError, NotFound
+
+_KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}\.[a-z0-9]{1,8}")
+_CHUNK_BYTES = 1 << 20
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def media_key(sha256: str, suffix: str) -> str:
+    """Key of an object with this digest; `suffix` without its dot."""
+    return f"{sha256[:2]}/{sha256}.{suffix}"
+
+
+class MediaStore:
+    """Objects by content key.
+
+    Args:
+        url: a folder or any fsspec URL (`s3://bucket/prefix`).
+    """
+
+    def __init__(self, url: str) -> None:
+        self._fs, self._root = fsspec.core.url_to_fs(url)
+        self._local = isinstance(self._fs, LocalFileSystem)
+        self._fs.makedirs(self._root, exist_ok=True)
+
+    def put_file(self, path: Path, suffix: str) -> str:
+        """Store a file's bytes; returns the key. Durable on return."""
+        key = media_key(file_sha256(path), suffix)
+        if not self.exists(key):
+            with path.open("rb") as stream:
+                self._write(key, iter(lambda: stream.read(_CHUNK_BYTES), b""))
+        return key
+
+    def put_bytes(self, data: bytes, suffix: str) -> str:
+        """Store bytes; returns the key. Durable on return."""
+        key = media_key(hashlib.sha256(data).hexdigest(), suffix)
+        if not self.exists(key):
+            self._write(key, iter((data,)))
+        return key
+
+    def read(self, key: str) -> bytes:
+        """The object's bytes.
+
+        Raises:
+            NotFound: no such object.
+        """
+        try:
+            return self._fs.cat_file(self._path(key))
+        except FileNotFoundError as error:
+            raise NotFound(f"media object {key} is not in {self._root}; was its source removed?") from error
+
+    def exists(self, key: str) -> bool:
+        """Whether the object is there."""
+        return self._fs.exists(self._path(key))
+
+    def delete(self, key: str) -> None:
+        """Remove the object; removing what is not there is no error."""
+        try:
+            self._fs.rm_file(self._path(key))
+        except FileNotFoundError:
+            return
+
+    @contextmanager
+    def local_file(self, key: str) -> Iterator[Path]:
+        """A path on this machine that holds the object's bytes for the length of the `with` block."""
+        if self._local:
+            path = Path(self._path(key))
+            if not path.is_file():
+                raise NotFound(f"media object {key} is not in {self._root}; was its source removed?")
+            yield path
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, key.rsplit("/", 1)[1])
+            path.write_bytes(self.read(key))
+            yield path
+
+    def _path(self, key: str) -> str:
+        if not _KEY.fullmatch(key):
+            raise InputError(f"{key!r} is no media key; keys look like ab/<64 hex digits>.mp4")
+        return f"{self._root}/{key}"
+
+    def _write(self, key: str, pieces: Iterator[bytes]) -> None:
+        path = self._path(key)
+        if not self._local:
+            with self._fs.open(path, "wb") as stream:
+                for piece in pieces:
+                    stream.write(piece)
+            return
+        folder = Path(path).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, unfinished = tempfile.mkstemp(dir=folder, prefix=".unfinished-")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                for piece in pieces:
+                    stream.write(piece)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(unfinished, path)
+        except BaseException:
+            Path(unfinished).unlink(missing_ok=True)
+            raise

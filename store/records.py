@@ -1,0 +1,558 @@
+"""The records on the wire and the values inside them: frozen, versioned, free of any broker's types.
+
+A record type names its topic and its key; `encode` and `decode` are the only codec. On the wire a record
+is JSON `{"type": topic, "version": int, "body": {...}}`. Media never travel: records carry keys into the
+content-addressed media storage, and vectors of at most a few hundred numbers.
+"""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from store.errors import RecordError
+
+Json = dict[str, Any]
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of a JSON value in canonical form: sorted keys, no spaces, shortest floats."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def utc_now() -> datetime:
+    """The wall clock, for entry points; everything below them is given the time."""
+    return datetime.now(UTC)
+
+
+class Value(BaseModel):
+    """A frozen part of a record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Record(Value):
+    """One message on one topic."""
+
+    topic: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    @property
+    def key(self) -> str:
+        """The partition key: records with one key keep their order."""
+        raise TypeError(f"{type(self).__name__} names no key")
+
+
+# --- parts -----------------------------------------------------------------------------------------------
+
+
+class Column(Value):
+    """A column that a processor or the distiller gives to the clip table.
+
+    kind: `float`, `int`, `text`; `vector` (float32, fixed `size`); `curve` (float32 list sampled at
+    `rate_hz` from the clip's start); `json` (anything else, kept as text). low/high: the closed range that
+    values keep to, None where unbounded. Every column may be None for a clip: missing is None, never -1.
+    """
+
+    name: str
+    kind: Literal["float", "int", "text", "vector", "curve", "json"]
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    size: int | None = None
+    rate_hz: float | None = None
+    source: str = ""
+    """Paper, model card or formula."""
+    measured: bool = True
+    """True: signal processing (or weights inside a dependency used as a detector); False: a model's opinion."""
+
+
+class Clip(Value):
+    """The unit of the dataset: a coherent span inside one shot, normalised.
+
+    `start_pts` (inclusive) and `end_pts` (exclusive) are ticks of the source's own `time_base`
+    (numerator, denominator); seconds are derived at the edges only.
+    """
+
+    clip_id: str
+    video_id: str
+    source: str
+    licence: str | None
+    shot: int
+    """0-based index of the shot in its video."""
+    start_pts: int
+    end_pts: int
+    time_base: tuple[int, int]
+    width: int
+    height: int
+    fps: tuple[int, int]
+    """Constant frame rate of the clip's media, numerator and denominator."""
+    n_frames: int
+    has_audio: bool
+    media_key: str
+    """H.264/AAC in MP4."""
+    strip_key: str
+    """Thumbnail strip, JPEG."""
+    samples_key: str
+    """Sampled frames, sound and curves for the processors (`processors.decode.read_samples`)."""
+    recipe: str
+
+    @property
+    def start_s(self) -> float:
+        """Start in seconds of the source's presentation time."""
+        return float(self.start_pts * Fraction(*self.time_base))
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds of the source span."""
+        return float((self.end_pts - self.start_pts) * Fraction(*self.time_base))
+
+
+def clip_id(video_id: str, start_pts: int, end_pts: int, recipe: str) -> str:
+    """Content id of a clip: 32 hex digits of SHA-256 over (video, ticks, segmentation recipe)."""
+    return digest([video_id, start_pts, end_pts, recipe])[:32]
+
+
+class DroppedSpan(Value):
+    """Footage that became no clip, and why."""
+
+    start_pts: int
+    end_pts: int
+    reason: str
+
+
+class Span(Value):
+    """A stretch of a clip, in seconds from its start."""
+
+    kind: Literal["onset", "escalation", "resolution"]
+    start_s: float
+    end_s: float
+
+
+class Affect(Value):
+    """Soft affect: probabilities, never one label; None where nothing was seen or heard to judge by."""
+
+    arousal: dict[str, float] | None
+    """Probabilities over low, mid, high; they sum to 1."""
+    valence: dict[str, float] | None
+    """Probabilities over negative, neutral, positive; they sum to 1."""
+    arousal_trend: float | None
+    """Slope of the arousal curve over the clip, per second, in [-1, 1]."""
+    evidence: tuple[str, ...] = ()
+    """Names of the columns that the judgement rests on."""
+
+
+class Control(Value):
+    """Control vector: `values[i]` in [-1, 1] steers `names[i]` where `present[i]`, else is 0."""
+
+    names: tuple[str, ...]
+    values: tuple[float, ...]
+    present: tuple[bool, ...]
+
+
+class Annotation(Value):
+    """What is distilled from measurements and reasoning."""
+
+    attributes: dict[str, str | None]
+    """Attribute bundle over the closed vocabulary; None where unknown."""
+    temporal: tuple[Span, ...]
+    affect: Affect
+    conditioning: str
+    """Short, stable string: closed vocabulary, fixed slot order."""
+    control: Control
+    engine: str
+    """What reasoned: `measured` for the rules, else the model's id."""
+
+
+class Decision(Value):
+    """One judgement of one clip, with what it rests on."""
+
+    rule: str
+    verdict: Literal["keep", "drop", "hold"]
+    reason: str
+    """For a person; empty where the verdict is keep."""
+    score: float | None = None
+    threshold: float | None = None
+    by: str = "rules"
+    """Who or what decided: `rules`, `clustering`, or a person's name."""
+    recipe: str = ""
+
+
+# --- records ---------------------------------------------------------------------------------------------
+
+
+class FootageSubmitted(Record):
+    """A video that arrived; its bytes already lie in media storage."""
+
+    topic: ClassVar[str] = "footage.submitted"
+    video_id: str
+    name: str
+    """File name as given, for people."""
+    media_key: str
+    size_bytes: int
+    source: str
+    licence: str | None
+    submitted_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.video_id
+
+
+class FootageSegmented(Record):
+    """A video was read to its end; `clip_ids` is all that it gave."""
+
+    topic: ClassVar[str] = "footage.segmented"
+    video_id: str
+    recipe: str
+    clip_ids: tuple[str, ...]
+    shots: tuple[tuple[int, int], ...]
+    """[start_pts, end_pts) of every shot."""
+    dropped: tuple[DroppedSpan, ...]
+    facts: Json
+    """What the container was found to hold: codec, size, rate, rotation, colour, sound tracks, warnings."""
+
+    @property
+    def key(self) -> str:
+        return self.video_id
+
+
+class ClipSegmented(Record):
+    """A clip was cut and its media are stored."""
+
+    topic: ClassVar[str] = "clips.segmented"
+    clip: Clip
+
+    @property
+    def key(self) -> str:
+        return self.clip.clip_id
+
+
+class ClipEmbedded(Record):
+    """What the profile's processors measured of a clip."""
+
+    topic: ClassVar[str] = "clips.embedded"
+    clip_id: str
+    video_id: str
+    duration_s: float
+    values: Json
+    """Column name to value (number, text, list of numbers, JSON); None where a processor found nothing."""
+    recipes: dict[str, str]
+    """Processor id to recipe hash."""
+    failed: dict[str, str]
+    """Processor id to reason, for those that could not measure this clip."""
+
+    @property
+    def key(self) -> str:
+        return self.clip_id
+
+
+class ClipDensified(Record):
+    """The annotation of a clip."""
+
+    topic: ClassVar[str] = "clips.densified"
+    clip_id: str
+    video_id: str
+    annotation: Annotation
+    recipe: str
+
+    @property
+    def key(self) -> str:
+        return self.clip_id
+
+
+class ClipsStored(Record):
+    """A batch of rows is durable in the clip table."""
+
+    topic: ClassVar[str] = "clips.stored"
+    clip_ids: tuple[str, ...]
+    """Clips that became complete (annotated) or changed state in this write."""
+
+    @property
+    def key(self) -> str:
+        return "clips"
+
+
+class ClipCurated(Record):
+    """Where a clip lies among the others."""
+
+    topic: ClassVar[str] = "clips.curated"
+    clip_id: str
+    cluster: int | None
+    """None: noise."""
+    cluster_probability: float
+    outlier_score: float
+    """In [0, 1]; GLOSH."""
+    is_outlier: bool
+    margin: float | None
+    """In [0, 1]: how much nearer its own cluster is than the next one; None with fewer than two clusters."""
+    is_boundary: bool
+    recipe: str
+
+    @property
+    def key(self) -> str:
+        return self.clip_id
+
+
+class ConceptChanged(Record):
+    """A concept's subset and what is known of it."""
+
+    topic: ClassVar[str] = "concepts.changed"
+    concept: str
+    definition: Json
+    """The entry of concepts.yaml that this was computed by."""
+    members_key: str
+    """Manifest in media storage: JSON list of {"clip_id", "probability", "eligible", "held_for"}, by clip id."""
+    members_digest: str
+    n_members: int
+    n_eligible: int
+    n_videos: int
+    """Source videos among the eligible members."""
+    purity: float | None
+    purity_low: float | None
+    """Lower end of the 95% interval of `purity`."""
+    ready: bool
+    reasons: tuple[str, ...]
+    """Why it is not ready; empty where it is."""
+    recipe: str
+
+    @property
+    def key(self) -> str:
+        return self.concept
+
+
+class TrainingRequested(Record):
+    """A LoRA run is due."""
+
+    topic: ClassVar[str] = "training.requested"
+    run_id: str
+    concept: str
+    stage: Literal["A", "B"]
+    members_key: str
+    members_digest: str
+    parent: str | None
+    """Run whose adapter this one starts from."""
+    settings: Json
+    """Fields of `trainer.lora.LoraSettings` that differ from their defaults."""
+    requested_by: str
+    reason: str
+    requested_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.run_id
+
+
+class TrainingProgress(Record):
+    """How far a run is."""
+
+    topic: ClassVar[str] = "training.progress"
+    run_id: str
+    phase: Literal["base", "lora", "evaluate"]
+    step: int
+    steps: int
+    loss: float | None
+
+    @property
+    def key(self) -> str:
+        return self.run_id
+
+
+class TrainingFinished(Record):
+    """A run ended, well or not."""
+
+    topic: ClassVar[str] = "training.finished"
+    run_id: str
+    concept: str
+    status: Literal["succeeded", "failed", "withdrawn"]
+    reason: str
+    """Why it failed or was withdrawn; empty where it succeeded."""
+    artefacts: dict[str, str]
+    """File name to media key: adapter, grid, card, losses."""
+    metrics: Json
+    clip_ids: tuple[str, ...]
+    """What it was trained on, in the manifest's order."""
+
+    @property
+    def key(self) -> str:
+        return self.run_id
+
+
+class ReviewDecided(Record):
+    """A person's decision, on record."""
+
+    topic: ClassVar[str] = "reviews.decided"
+    decision_id: str
+    subject: Literal["clip", "source"]
+    subject_id: str
+    verdict: Literal["keep", "drop", "release", "revoke"]
+    """keep, drop: of a clip. release, revoke: a source whose held clips may, or may no longer, be used."""
+    covers: tuple[Literal["age", "licence"], ...] = ()
+    """What a release answers for; the other holds stay."""
+    by: str
+    reason: str
+    decided_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.subject_id
+
+
+class RemovalRequested(Record):
+    """Everything of a source or a video must go."""
+
+    topic: ClassVar[str] = "removals.requested"
+    removal_id: str
+    subject: Literal["source", "video"]
+    subject_id: str
+    by: str
+    reason: str
+    requested_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.subject_id
+
+
+class RemovalDone(Record):
+    """Proof that it went."""
+
+    topic: ClassVar[str] = "removals.done"
+    removal_id: str
+    video_ids: tuple[str, ...]
+    clip_ids: tuple[str, ...]
+    media_keys: tuple[str, ...]
+    """Every object that was deleted, originals included."""
+    snapshots: tuple[str, ...]
+    """Snapshots that held a removed clip and were withdrawn."""
+    runs: tuple[str, ...]
+    """Adapters that were trained on a removed clip and were withdrawn."""
+    verified: bool
+    """The ids and keys above were looked for afterwards and not found."""
+    done_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.removal_id
+
+
+class SnapshotRequested(Record):
+    """A version of the dataset is to be published."""
+
+    topic: ClassVar[str] = "snapshots.requested"
+    tag: str
+    note: str
+    requested_by: str
+    requested_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.tag
+
+
+class SnapshotFinished(Record):
+    """A snapshot was written, failed, or was withdrawn by a removal."""
+
+    topic: ClassVar[str] = "snapshots.finished"
+    tag: str
+    status: Literal["created", "failed", "withdrawn"]
+    reason: str
+    digest: str | None
+    table_version: int | None
+    folder: str | None
+    n_kept: int
+    n_dropped: int
+    clip_ids: tuple[str, ...]
+    requested_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.tag
+
+
+class DeadLetter(Record):
+    """A record that a step could not process, kept whole so that it can be replayed.
+
+    Its topic is `dead.<step>`; `DeadLetter.topic` is only the type's name on the wire.
+    """
+
+    topic: ClassVar[str] = "dead"
+    dead_id: str
+    step: str
+    origin_topic: str
+    origin_key: str | None
+    raw_base64: str
+    reason: str
+    traceback: str
+    attempts: int
+    video_id: str | None
+    clip_id: str | None
+    died_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.dead_id
+
+
+RECORD_TYPES: dict[str, type[Record]] = {
+    record.topic: record
+    for record in (
+        FootageSubmitted,
+        FootageSegmented,
+        ClipSegmented,
+        ClipEmbedded,
+        ClipDensified,
+        ClipsStored,
+        ClipCurated,
+        ConceptChanged,
+        TrainingRequested,
+        TrainingProgress,
+        TrainingFinished,
+        ReviewDecided,
+        RemovalRequested,
+        RemovalDone,
+        SnapshotRequested,
+        SnapshotFinished,
+        DeadLetter,
+    )
+}
+
+
+# --- codec -----------------------------------------------------------------------------------------------
+
+
+def encode(record: Record) -> bytes:
+    """The record's bytes on the wire."""
+    body = record.model_dump(mode="json")
+    return json.dumps({"type": record.topic, "version": record.version, "body": body}, separators=(",", ":")).encode()
+
+
+def decode(raw: bytes | None) -> Record:
+    """The record that `raw` holds.
+
+    Raises:
+        RecordError: `raw` is empty, no JSON, of an unknown type or version, or lacks or misspells a field.
+    """
+    if not raw:
+        raise RecordError("empty record: expected JSON with type, version and body; was a tombstone produced?")
+    try:
+        envelope = json.loads(raw)
+        kind, version, body = envelope["type"], envelope["version"], envelope["body"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(
+            f"not a record: {raw[:80]!r} ({error!r}); expected JSON with type, version and body"
+        ) from error
+    record_type = RECORD_TYPES.get(kind) if isinstance(kind, str) else None
+    if record_type is None:
+        raise RecordError(f"unknown record type {kind!r}; this version knows {', '.join(RECORD_TYPES)}")
+    if version != record_type.version:
+        raise RecordError(f"{kind} version {version!r} is unknown here (this version reads {record_type.version}); update")
+    try:
+        return record_type.model_validate(body)
+    except ValidationError as error:
+        where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        raise RecordError(f"{kind} is malformed: {where}") from error

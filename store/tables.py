@@ -1,0 +1,131 @@
+"""LanceDB tables keyed by an id, written by idempotent upserts."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import lancedb
+import pyarrow as pa
+from lancedb.db import DBConnection
+from lancedb.table import Table
+
+from store.errors import InputError
+
+_PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
+"""Keeps two writers that insert one new key at once from duplicating it (lance#4585)."""
+
+
+def connect(url: str) -> DBConnection:
+    """The database at `url`; readers see every commit at once."""
+    return lancedb.connect(url, read_consistency_interval=timedelta(0))
+
+
+def table_names(database: DBConnection) -> set[str]:
+    """Names of all tables of the database."""
+    names: set[str] = set()
+    token: str | None = None
+    while True:
+        answer = database.list_tables(page_token=token)
+        names.update(answer.tables)
+        token = answer.page_token
+        if not token:
+            return names
+
+
+def open_table(database: DBConnection, name: str, schema: pa.Schema) -> Table:
+    """The table, created with `schema` if it is not there, else given the columns that it lacks."""
+    if name not in table_names(database):
+        return database.create_table(name, schema=schema, exist_ok=True)
+    table = database.open_table(name)
+    known = {field.name: field for field in table.schema}
+    for field in schema:
+        if field.name in known and known[field.name].type != field.type:
+            raise InputError(
+                f"column {field.name!r} of table {name!r} is {known[field.name].type} and now should be {field.type};"
+                " give the changed processor's column a new name, or start a new store"
+            )
+    missing = [field for field in schema if field.name not in known]
+    if missing:
+        table.add_columns(pa.schema(missing))
+    return table
+
+
+def key_field(name: str) -> pa.Field:
+    """The field that identifies a row."""
+    return pa.field(name, pa.string(), nullable=False, metadata=_PRIMARY_KEY)
+
+
+def sql_text(value: str) -> str:
+    """A value as a SQL string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def sql_in(column: str, values: Iterable[str]) -> str:
+    """`column IN (...)` for text values; a condition that holds nowhere when there are none."""
+    listed = ", ".join(sql_text(value) for value in values)
+    return f"{column} IN ({listed})" if listed else "false"
+
+
+def upsert(table: Table, key: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert or replace whole rows by `key`; durable on return."""
+    if not rows:
+        return
+    data = pa.Table.from_pylist(list(rows), schema=table.schema)
+    (
+        table.merge_insert(key)
+        .when_matched_update_all()
+        .when_not_matched_insert_all()
+        .use_index(False)
+        .execute(data)
+    )
+
+
+class DocumentTable:
+    """Small things by id: a status to filter by and a JSON body.
+
+    Columns: `id` text, `status` text, `body` JSON text.
+    """
+
+    def __init__(self, database: DBConnection, name: str) -> None:
+        schema = pa.schema([key_field("id"), pa.field("status", pa.string()), pa.field("body", pa.string())])
+        self._table = open_table(database, name, schema)
+
+    def put(self, documents: dict[str, dict[str, Any]]) -> None:
+        """Insert or replace documents by id; each body's `status` is also its column."""
+        rows = [
+            {"id": id_, "status": body.get("status"), "body": json.dumps(body, sort_keys=True)}
+            for id_, body in documents.items()
+        ]
+        upsert(self._table, "id", rows)
+
+    def get(self, id_: str) -> dict[str, Any] | None:
+        """The document, or None."""
+        return self.get_many([id_]).get(id_)
+
+    def get_many(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Those of the documents that exist, by id."""
+        return self._read(sql_in("id", ids))
+
+    def all(self, status: str | None = None) -> dict[str, dict[str, Any]]:
+        """Every document (of one status), by id, in id order."""
+        return self._read(f"status = {sql_text(status)}" if status else None)
+
+    def counts(self) -> dict[str, int]:
+        """Number of documents by status."""
+        column = self._table.search().select(["status"]).limit(None).to_arrow()["status"]
+        return {entry["values"]: entry["counts"] for entry in column.value_counts().to_pylist()}
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove documents; a missing id is no error."""
+        if ids:
+            self._table.delete(sql_in("id", ids))
+
+    def compact(self) -> None:
+        """Join small fragments and free old versions."""
+        self._table.optimize(cleanup_older_than=timedelta(0), delete_unverified=False)
+
+    def _read(self, where: str | None) -> dict[str, dict[str, Any]]:
+        query = self._table.search().select(["id", "body"]).limit(None)
+        rows = (query.where(where) if where else query).to_arrow().to_pylist()
+        return {row["id"]: json.loads(row["body"]) for row in sorted(rows, key=lambda row: row["id"])}

@@ -1,0 +1,282 @@
+"""The view: what records make of the store.
+
+`View.apply` folds a batch of records into the tables by read, fold, upsert. Records may come twice and in any
+order across topics; the same set of records always gives the same rows. Only one process applies records.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from store.clips import ClipRow, annotation_columns, curation_columns, segmented_columns, stage_of
+from store.gate import GateOptions, judge, verdict_of
+from store.records import (
+    ClipCurated,
+    ClipDensified,
+    ClipEmbedded,
+    ClipSegmented,
+    ConceptChanged,
+    DeadLetter,
+    FootageSegmented,
+    FootageSubmitted,
+    Json,
+    Record,
+    RemovalDone,
+    RemovalRequested,
+    ReviewDecided,
+    SnapshotFinished,
+    SnapshotRequested,
+    TrainingFinished,
+    TrainingProgress,
+    TrainingRequested,
+)
+from store.store import Store
+from store.tables import DocumentTable, sql_in
+
+
+class Documents:
+    """Documents of one table, each read once, changed in memory, written once."""
+
+    def __init__(self, table: DocumentTable) -> None:
+        self._table = table
+        self._bodies: dict[str, Json | None] = {}
+        self._changed: set[str] = set()
+
+    def get(self, id_: str) -> Json | None:
+        """The document as changed so far, or None."""
+        if id_ not in self._bodies:
+            self._bodies[id_] = self._table.get(id_)
+        return self._bodies[id_]
+
+    def put(self, id_: str, body: Json) -> None:
+        """Replace the document."""
+        if body != self.get(id_):
+            self._bodies[id_] = body
+            self._changed.add(id_)
+
+    def merge(self, id_: str, changes: Json) -> None:
+        """Change some fields of the document, creating it where it is missing."""
+        self.put(id_, (self.get(id_) or {}) | changes)
+
+    def flush(self) -> None:
+        """Write what changed; durable on return."""
+        self._table.put({id_: body for id_ in sorted(self._changed) if (body := self._bodies[id_]) is not None})
+        self._changed.clear()
+
+
+Tables = dict[str, Documents]
+
+
+class View:
+    """Applies records to a store.
+
+    Args:
+        gate: thresholds of the gate that every annotated clip passes.
+    """
+
+    def __init__(self, store: Store, gate: GateOptions = GateOptions()) -> None:
+        self._store = store
+        self._gate = gate
+
+    def apply(self, records: Sequence[Record]) -> tuple[str, ...]:
+        """Fold records into the store; durable on return.
+
+        Returns:
+            Ids of the clips that became complete or whose verdict changed, sorted.
+
+        Raises:
+            InputError: a value does not fit the clip table; no clip of the batch was written then.
+        """
+        tables = {name: Documents(getattr(self._store, name)) for name in _TABLES}
+        for record in records:
+            if (fold := _DOCUMENT_FOLDS.get(type(record))) is not None:
+                fold(record, tables)
+        changed = self._fold_clips(records, tables)
+        self._finish_videos(records, changed, tables)
+        for documents in tables.values():
+            documents.flush()
+        return tuple(sorted(row["clip_id"] for row in changed if row["stage"] == "densified"))
+
+    def _fold_clips(self, records: Sequence[Record], tables: Tables) -> list[ClipRow]:
+        """Upsert the rows that the records change; returns those whose stage or verdict changed."""
+        by_clip: dict[str, list[Record]] = {}
+        for record in records:
+            for clip_id in self._clips_touched_by(record):
+                by_clip.setdefault(clip_id, []).append(record)
+        known = self._store.clips.get_many(by_clip)
+        writes: list[ClipRow] = []
+        changed: list[ClipRow] = []
+        for clip_id, clip_records in sorted(by_clip.items()):
+            before = known.get(clip_id, {"clip_id": clip_id})
+            row = self._fold_row(before, clip_records, tables)
+            if row is None or row == before:
+                continue
+            writes.append(row)
+            if (row["stage"], row.get("held_for")) != (before.get("stage"), before.get("held_for")):
+                changed.append(row)
+        self._store.clips.upsert(writes)
+        return changed
+
+    def _clips_touched_by(self, record: Record) -> list[str]:
+        if type(record) in _CLIP_COLUMNS:
+            clip_id = record.clip_id if isinstance(record, DeadLetter) else record.key
+            return [clip_id] if clip_id else []
+        if not isinstance(record, ReviewDecided):
+            return []
+        if record.subject == "clip":
+            return [record.subject_id]
+        where = sql_in("source", [record.subject_id])
+        return [row["clip_id"] for row in self._store.clips.select(where=where, columns=["clip_id"])]
+
+    def _fold_row(self, before: ClipRow, records: Sequence[Record], tables: Tables) -> ClipRow | None:
+        """The row with the records folded in and its verdict up to date; None where its footage was removed."""
+        row = dict(before)
+        for record in records:
+            if (columns := _CLIP_COLUMNS.get(type(record))) is not None:
+                row.update(columns(record))
+        video = tables["videos"].get(row["video_id"]) if row.get("video_id") else None
+        if row.get("video_id") is None or (video is not None and video["status"] == "removed"):
+            return None
+        row["stage"] = stage_of(row)
+        if (review := tables["reviews"].get(f"clip:{row['clip_id']}")) is not None:
+            row["review"] = {name: review[name] for name in ("verdict", "by", "reason")}
+        if row["stage"] == "densified":
+            decisions = judge(row, tables["sources"].get(row["source"]), self._gate)
+            row["verdict"], row["held_for"] = verdict_of(decisions)
+            row["decisions"] = [decision.model_dump() for decision in decisions]
+        return row
+
+    def _finish_videos(self, records: Sequence[Record], changed: Sequence[ClipRow], tables: Tables) -> None:
+        """Mark segmented videos as done once each of their clips is annotated or dead."""
+        video_ids = {r.video_id for r in records if isinstance(r, FootageSegmented)} | {row["video_id"] for row in changed}
+        for video_id in sorted(video_ids):
+            video = tables["videos"].get(video_id)
+            if video is None or video["status"] != "segmented":
+                continue
+            ended = self._store.clips.select(
+                where=f"{sql_in('video_id', [video_id])} AND stage IN ('densified', 'dead')", columns=["clip_id"]
+            )
+            if set(video["clip_ids"]) <= {row["clip_id"] for row in ended}:
+                tables["videos"].merge(video_id, {"status": "done"})
+
+
+# --- records onto documents ------------------------------------------------------------------------------
+
+_TABLES = ("videos", "sources", "reviews", "removals", "concepts", "runs", "snapshots", "dead_letters")
+_ENDED_RUN = ("succeeded", "failed", "withdrawn")
+
+
+def _submitted(record: FootageSubmitted, tables: Tables) -> None:
+    video = tables["videos"].get(record.video_id)
+    if video is None or "submitted_at" not in video:
+        tables["videos"].put(record.video_id, {"status": "submitted"} | record.model_dump(mode="json") | (video or {}))
+    source = tables["sources"].get(record.source) or {"source": record.source, "released": {}}
+    licences = sorted({*source.get("licences", []), *([record.licence] if record.licence else [])})
+    tables["sources"].put(record.source, source | {"licences": licences})
+
+
+def _segmented(record: FootageSegmented, tables: Tables) -> None:
+    video = tables["videos"].get(record.video_id)
+    if video is None or video["status"] in ("submitted", "dead"):
+        body = record.model_dump(mode="json", exclude={"video_id"})
+        tables["videos"].merge(record.video_id, body | {"status": "segmented"})
+
+
+def _reviewed(record: ReviewDecided, tables: Tables) -> None:
+    body = record.model_dump(mode="json")
+    tables["reviews"].put(record.decision_id, body | {"status": "decided"})
+    latest = f"{record.subject}:{record.subject_id}"
+    if (known := tables["reviews"].get(latest)) is None or known["decided_at"] <= body["decided_at"]:
+        tables["reviews"].put(latest, body | {"status": "latest"})
+    if record.subject == "source":
+        source = tables["sources"].get(record.subject_id) or {"source": record.subject_id, "licences": []}
+        released = {rule: who for rule, who in source.get("released", {}).items() if rule not in record.covers}
+        if record.verdict == "release":
+            answer = {"by": record.by, "reason": record.reason, "decided_at": body["decided_at"]}
+            released |= {rule: answer for rule in record.covers}
+        tables["sources"].put(record.subject_id, source | {"released": released})
+
+
+def _dead(record: DeadLetter, tables: Tables) -> None:
+    known = tables["dead_letters"].get(record.dead_id)
+    tables["dead_letters"].put(record.dead_id, {"status": "dead"} | record.model_dump(mode="json") | ({"status": known["status"]} if known else {}))
+    if record.step == "segment" and record.video_id:
+        video = tables["videos"].get(record.video_id)
+        if video is None or video["status"] == "submitted":
+            tables["videos"].merge(record.video_id, {"status": "dead", "reason": record.reason})
+
+
+def _concept(record: ConceptChanged, tables: Tables) -> None:
+    tables["concepts"].put(record.concept, {"status": "ready" if record.ready else "waiting"} | record.model_dump(mode="json"))
+
+
+def _run_requested(record: TrainingRequested, tables: Tables) -> None:
+    known = tables["runs"].get(record.run_id) or {"status": "requested"}
+    tables["runs"].put(record.run_id, record.model_dump(mode="json") | known)
+
+
+def _run_progress(record: TrainingProgress, tables: Tables) -> None:
+    run = tables["runs"].get(record.run_id) or {"status": "requested"}
+    if run["status"] not in _ENDED_RUN:
+        progress = record.model_dump(mode="json", exclude={"run_id"})
+        tables["runs"].merge(record.run_id, {"status": "running", "progress": progress})
+
+
+def _run_finished(record: TrainingFinished, tables: Tables) -> None:
+    run = tables["runs"].get(record.run_id)
+    if run is None or run["status"] != "withdrawn":
+        tables["runs"].merge(record.run_id, record.model_dump(mode="json"))
+
+
+def _removal_requested(record: RemovalRequested, tables: Tables) -> None:
+    known = tables["removals"].get(record.removal_id) or {"status": "requested"}
+    tables["removals"].put(record.removal_id, record.model_dump(mode="json") | known)
+
+
+def _removal_done(record: RemovalDone, tables: Tables) -> None:
+    tables["removals"].merge(record.removal_id, record.model_dump(mode="json") | {"status": "done"})
+
+
+def _snapshot_requested(record: SnapshotRequested, tables: Tables) -> None:
+    known = tables["snapshots"].get(record.tag) or {"status": "requested"}
+    tables["snapshots"].put(record.tag, record.model_dump(mode="json") | known)
+
+
+def _snapshot_finished(record: SnapshotFinished, tables: Tables) -> None:
+    snapshot = tables["snapshots"].get(record.tag)
+    if snapshot is None or snapshot["status"] != "withdrawn":
+        tables["snapshots"].merge(record.tag, record.model_dump(mode="json"))
+
+
+_DOCUMENT_FOLDS: dict[type[Record], Callable[[Any, Tables], None]] = {
+    FootageSubmitted: _submitted,
+    FootageSegmented: _segmented,
+    ReviewDecided: _reviewed,
+    DeadLetter: _dead,
+    ConceptChanged: _concept,
+    TrainingRequested: _run_requested,
+    TrainingProgress: _run_progress,
+    TrainingFinished: _run_finished,
+    RemovalRequested: _removal_requested,
+    RemovalDone: _removal_done,
+    SnapshotRequested: _snapshot_requested,
+    SnapshotFinished: _snapshot_finished,
+}
+
+# --- records onto clip rows ------------------------------------------------------------------------------
+
+
+def _embedded_columns(record: ClipEmbedded) -> ClipRow:
+    return record.values | {"video_id": record.video_id, "recipes": record.recipes, "failed": record.failed}
+
+
+def _densified_columns(record: ClipDensified) -> ClipRow:
+    return annotation_columns(record.annotation, record.recipe) | {"video_id": record.video_id}
+
+
+_CLIP_COLUMNS: dict[type[Record], Callable[[Any], ClipRow]] = {
+    ClipSegmented: lambda record: segmented_columns(record.clip),
+    ClipEmbedded: _embedded_columns,
+    ClipDensified: _densified_columns,
+    ClipCurated: curation_columns,
+    DeadLetter: lambda record: {"dead": record.dead_id},
+}
