@@ -167,8 +167,9 @@ _ENDED_RUN = ("succeeded", "failed", "withdrawn")
 
 def _submitted(record: FootageSubmitted, tables: Tables) -> None:
     video = tables["videos"].get(record.video_id)
-    if video is None or "submitted_at" not in video:
-        tables["videos"].put(record.video_id, {"status": "submitted"} | record.model_dump(mode="json") | (video or {}))
+    if video is not None and "submitted_at" in video:
+        return
+    tables["videos"].put(record.video_id, {"status": "submitted"} | record.model_dump(mode="json") | (video or {}))
     source = tables["sources"].get(record.source) or {"source": record.source, "released": {}}
     licences = sorted({*source.get("licences", []), *([record.licence] if record.licence else [])})
     tables["sources"].put(record.source, source | {"licences": licences})
@@ -197,8 +198,7 @@ def _reviewed(record: ReviewDecided, tables: Tables) -> None:
 
 
 def _dead(record: DeadLetter, tables: Tables) -> None:
-    known = tables["dead_letters"].get(record.dead_id)
-    tables["dead_letters"].put(record.dead_id, {"status": "dead"} | record.model_dump(mode="json") | ({"status": known["status"]} if known else {}))
+    tables["dead_letters"].put(record.dead_id, record.model_dump(mode="json") | {"status": "dead"})
     if record.step == "segment" and record.video_id:
         video = tables["videos"].get(record.video_id)
         if video is None or video["status"] == "submitted":
@@ -206,7 +206,8 @@ def _dead(record: DeadLetter, tables: Tables) -> None:
 
 
 def _concept(record: ConceptChanged, tables: Tables) -> None:
-    tables["concepts"].put(record.concept, {"status": "ready" if record.ready else "waiting"} | record.model_dump(mode="json"))
+    body = record.model_dump(mode="json")
+    tables["concepts"].put(record.concept, body | {"status": "ready" if record.ready else "waiting"})
 
 
 def _run_requested(record: TrainingRequested, tables: Tables) -> None:
