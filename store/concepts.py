@@ -170,7 +170,8 @@ def _check_names(concepts: Sequence[Concept], tree: yaml.Node | None, name: str)
             if contrast not in others:
                 line = _line(tree, ("concepts", i, "contrasts", j))
                 raise SettingsError(
-                    f"{name} line {line}: concept {concept.name!r} contrasts with {contrast!r}; expected another of {', '.join(others) or 'this file, which has none'}"
+                    f"{name} line {line}: concept {concept.name!r} contrasts with {contrast!r}; expected another of"
+                    f" {', '.join(others) or 'this file, which has none'}"
                 )
 
 
