@@ -7,13 +7,16 @@ does no input or output and changes nothing that it is given.
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
 
 from store.errors import SettingsError
 from store.records import Column, digest
+
+NOT_IN_RECIPE: Mapping[str, bool] = {"in_recipe": False}
+"""Metadata of an option that does not change values, such as the folder of weights that `weights` digests."""
 
 Row = dict[str, Any]
 """Column name to value: float, int, str, list of floats (vector, curve), JSON value, or None."""
@@ -74,12 +77,14 @@ class Processor(ABC):
     """One implementation of one role.
 
     Subclasses set the class attributes and take their options (a frozen dataclass beside them, named
-    `Options`) in `__init__`. Loading happens in `load`, never in `__init__` or at import.
+    `Options`) in `__init__`, where `columns` may also be set if an option decides a size. Loading happens
+    in `load`, never in `__init__` or at import. An option marked `metadata=NOT_IN_RECIPE` says where
+    something lies, not what is computed, and leaves the recipe alone.
     """
 
     version: ClassVar[int]
     reads: ClassVar[Reads]
-    columns: ClassVar[tuple[Column, ...]]
+    columns: tuple[Column, ...]
     max_batch: ClassVar[int] = 16
     Options: ClassVar[type]
 
@@ -105,7 +110,9 @@ class Processor(ABC):
     @property
     def recipe(self) -> str:
         """Hash of all that determines this processor's values; known after `load`."""
-        return digest([self.id, self.version, asdict(self.options), asdict(self.reads), self.weights()])[:16]
+        told = [f.name for f in fields(self.options) if f.metadata.get("in_recipe", True)]
+        options = {name: getattr(self.options, name) for name in told}
+        return digest([self.id, self.version, options, asdict(self.reads), self.weights()])[:16]
 
     @abstractmethod
     def process(self, clips: Sequence[DecodedClip], inputs: Sequence[Row]) -> list[Row | Failed]:

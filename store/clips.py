@@ -135,6 +135,11 @@ class ClipTable:
         return self._table.schema
 
     @property
+    def vector_columns(self) -> list[str]:
+        """Names of the vector columns, in name order."""
+        return sorted(f.name for f in self.schema if f.metadata and f.metadata.get(b"kind") == b"vector")
+
+    @property
     def version(self) -> int:
         """Version of the table as last committed."""
         self._table.checkout_latest()
@@ -209,8 +214,7 @@ class ClipTable:
         """
         field = self.schema.field(column) if column in self.schema.names else None
         if field is None or not pa.types.is_fixed_size_list(field.type):
-            names = [f.name for f in self.schema if f.metadata and f.metadata.get(b"kind") == b"vector"]
-            raise InputError(f"{column!r} is no vector column; there are {', '.join(names) or 'none'}")
+            raise InputError(f"{column!r} is no vector column; there are {', '.join(self.vector_columns) or 'none'}")
         if len(vector) != field.type.list_size:
             raise InputError(f"vector has {len(vector)} numbers, column {column!r} holds {field.type.list_size}")
         query = self._table.search(np.asarray(vector, np.float32), vector_column_name=column).distance_type("cosine").limit(limit)

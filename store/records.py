@@ -498,6 +498,19 @@ class DeadLetter(Record):
         return self.dead_id
 
 
+class DeadReplayed(Record):
+    """A dead letter's original record was put back on its topic."""
+
+    topic: ClassVar[str] = "dead.replayed"
+    dead_id: str
+    by: str
+    replayed_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.dead_id
+
+
 RECORD_TYPES: dict[str, type[Record]] = {
     record.topic: record
     for record in (
@@ -518,6 +531,7 @@ RECORD_TYPES: dict[str, type[Record]] = {
         SnapshotRequested,
         SnapshotFinished,
         DeadLetter,
+        DeadReplayed,
     )
 }
 

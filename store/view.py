@@ -16,6 +16,7 @@ from store.records import (
     ClipSegmented,
     ConceptChanged,
     DeadLetter,
+    DeadReplayed,
     FootageSegmented,
     FootageSubmitted,
     Json,
@@ -205,6 +206,11 @@ def _dead(record: DeadLetter, tables: Tables) -> None:
             tables["videos"].merge(record.video_id, {"status": "dead", "reason": record.reason})
 
 
+def _replayed(record: DeadReplayed, tables: Tables) -> None:
+    body = record.model_dump(mode="json", exclude={"dead_id"})
+    tables["dead_letters"].merge(record.dead_id, body | {"status": "replayed"})
+
+
 def _concept(record: ConceptChanged, tables: Tables) -> None:
     body = record.model_dump(mode="json")
     tables["concepts"].put(record.concept, body | {"status": "ready" if record.ready else "waiting"})
@@ -253,6 +259,7 @@ _DOCUMENT_FOLDS: dict[type[Record], Callable[[Any, Tables], None]] = {
     FootageSegmented: _segmented,
     ReviewDecided: _reviewed,
     DeadLetter: _dead,
+    DeadReplayed: _replayed,
     ConceptChanged: _concept,
     TrainingRequested: _run_requested,
     TrainingProgress: _run_progress,

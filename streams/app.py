@@ -1,0 +1,114 @@
+"""The streaming service: one Faust app, and so one consumer group, per step, joined by topics.
+
+`python -m streams.app --data DIR` runs every step on one machine. It prints one JSON line
+`{"event": "ready", "broker": "host:port"}` when it is ready, and ends when it is told to (SIGINT, SIGTERM) or
+when its standard input closes, so that it never outlives the process that started it.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiokafka import AIOKafkaProducer
+
+from store.errors import CliploomError
+from store.records import utc_now
+from store.store import Store
+from streams.broker import EmbeddedBroker
+from streams.recovery import unfinished_work
+from streams.runner import Publisher, Runner
+from streams.steps import StepSettings, create_steps, store_columns
+from streams.topics import create_topics
+
+log = logging.getLogger(__name__)
+
+STOP_WITHIN_S = 3.5
+"""Faust is given this long to leave its groups; an unfinished record stays uncommitted."""
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """Where the service runs; read once, from the command line."""
+
+    data: Path
+    broker: str
+    """`embedded`, or `host:port` of a Kafka cluster."""
+    steps: StepSettings
+
+
+async def serve(settings: ServiceSettings, stop: asyncio.Event) -> None:
+    """Run every step until `stop` is set."""
+    embedded = EmbeddedBroker() if settings.broker == "embedded" else None
+    broker = embedded.address if embedded else settings.broker
+    if embedded is None:
+        await asyncio.to_thread(create_topics, broker)
+    store = await asyncio.to_thread(Store.open, settings.data, store_columns(settings.steps))
+    producer = AIOKafkaProducer(bootstrap_servers=broker, acks="all", max_request_size=4 << 20)
+    await producer.start()
+    publisher = Publisher(producer)
+    steps = create_steps(store, settings.data, settings.steps, utc_now)
+    runners = [Runner(step, publisher, utc_now) for step in steps]
+    apps = [runner.create_app(broker) for runner in runners]
+    try:
+        await asyncio.gather(*(app.start() for app in apps))
+        if embedded is not None:
+            again = await asyncio.to_thread(unfinished_work, store)
+            await publisher.publish(again)
+            log.info("took up %d unfinished pieces of work from the store", len(again))
+        ticks = [asyncio.create_task(runner.tick()) for runner in runners]
+        print(json.dumps({"event": "ready", "broker": broker}), flush=True)
+        await stop.wait()
+        for tick in ticks:
+            tick.cancel()
+    finally:
+        for step in steps:
+            step.stop()
+        await asyncio.wait([asyncio.create_task(app.stop()) for app in apps], timeout=STOP_WITHIN_S)
+
+
+def _stop_when_parent_leaves(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    sys.stdin.buffer.read()
+    loop.call_soon_threadsafe(stop.set)
+
+
+async def _run(settings: ServiceSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    threading.Thread(target=_stop_when_parent_leaves, args=(loop, stop), daemon=True).start()
+    await serve(settings, stop)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of the streaming service; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m streams.app", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the store")
+    parser.add_argument("--broker", default="embedded", help="embedded, or host:port of a Kafka cluster")
+    parser.add_argument("--profile", default="measured", help="name of a model profile, or a path to a TOML file")
+    parser.add_argument("--concepts", type=Path, required=True, help="concepts.yaml")
+    parsed = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    for noisy in ("faust", "aiokafka", "mode"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    settings = ServiceSettings(parsed.data, parsed.broker, StepSettings(parsed.profile, parsed.concepts))
+    try:
+        asyncio.run(_run(settings))
+    except CliploomError as error:
+        print(json.dumps({"event": "failed", "reason": str(error)}), flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)

@@ -1,0 +1,129 @@
+"""Heavy work in a killable child process, one piece at a time, with messages on the way."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Awaitable, Callable
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from store.errors import CliploomError, Passing
+
+Work = Callable[[Any, Callable[[Any], None]], Any]
+"""(request, emit) -> result; runs in the child. `emit(message)` reaches `on_message` in the parent."""
+
+
+class Child:
+    """A process that builds its worker once (`make`, picklable; it may load models) and serves requests.
+
+    The process starts at the first request, is replaced after it died or was killed, dies with its parent, and
+    leaves Ctrl-C to it.
+    """
+
+    def __init__(self, name: str, make: Callable[[], Work]) -> None:
+        self._name = name
+        self._make = make
+        self._process: Any = None
+        self._connection: Connection | None = None
+        self._lock = asyncio.Lock()
+
+    async def run(
+        self, request: Any, time_limit_s: float, on_message: Callable[[Any], Awaitable[None]] | None = None
+    ) -> Any:
+        """The worker's result.
+
+        Raises:
+            CliploomError: what the worker raised.
+            Passing: the child died or outran its time limit (it is killed then).
+        """
+        async with self._lock:
+            connection = self._ensure()
+            deadline = asyncio.get_running_loop().time() + time_limit_s
+            finished = False
+            try:
+                connection.send(request)
+                while True:
+                    left_s = deadline - asyncio.get_running_loop().time()
+                    kind, payload = await asyncio.to_thread(self._receive, connection, left_s)
+                    if kind == "message":
+                        if on_message is not None:
+                            await on_message(payload)
+                        continue
+                    finished = True
+                    if kind == "error":
+                        raise payload
+                    return payload
+            except TimeoutError as error:
+                raise Passing(
+                    f"{self._name} took longer than its limit of {time_limit_s:.0f} s and was stopped"
+                ) from error
+            except (EOFError, OSError) as error:
+                code = self._exit_code()
+                raise Passing(
+                    f"{self._name} process died (exit code {code}); out of memory or a decoder crash?"
+                ) from error
+            finally:
+                if not finished:
+                    self.kill()
+
+    def kill(self) -> None:
+        """End the process now; the next `run` starts another."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _ensure(self) -> Connection:
+        if self._process is not None and self._process.is_alive() and self._connection is not None:
+            return self._connection
+        self.kill()
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self._make), name=self._name, daemon=True)
+        self._process.start()
+        theirs.close()
+        self._connection = ours
+        return ours
+
+    def _exit_code(self) -> int | None:
+        if self._process is None:
+            return None
+        self._process.join(timeout=1.0)
+        return self._process.exitcode
+
+    @staticmethod
+    def _receive(connection: Connection, left_s: float) -> tuple[str, Any]:
+        if not connection.poll(max(0.0, left_s)):
+            raise TimeoutError
+        return connection.recv()
+
+
+def _serve(connection: Connection, make: Callable[[], Work]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(5)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    work: Work | None = None
+    while True:
+        try:
+            request = connection.recv()
+        except EOFError:
+            return
+        try:
+            work = work or make()
+            answer = ("result", work(request, lambda message: connection.send(("message", message))))
+        except CliploomError as error:
+            answer = ("error", error)
+        except MemoryError:
+            answer = ("error", Passing("out of memory"))
+        connection.send(answer)
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
