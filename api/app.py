@@ -1,0 +1,54 @@
+"""The REST API: reads the store, publishes records, writes no table."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+
+from api.metrics import add_metrics
+from api.problems import add_error_answers
+from api.routes import clips, concepts, dead, decisions, footage, snapshots, status, training, why
+from api.service import ApiSettings, BrokerReady, Publish, Replay, Service
+from store.records import utc_now
+from store.store import Store
+
+_DESCRIPTION = """\
+Footage in, diffusion datasets and LoRAs out.
+
+A request that changes something publishes a record. The answer 201 means that the store holds its effect; 202
+means that the broker has the record and the store does not show it yet. Every refusal has one shape:
+`error`, `what`, `where` and `remedy`.
+"""
+
+
+def create_app(
+    store: Store,
+    publish: Publish,
+    replay: Replay,
+    broker_ready: BrokerReady,
+    settings: ApiSettings,
+    clock: Callable[[], datetime] = utc_now,
+) -> FastAPI:
+    """The API over a store.
+
+    Args:
+        store: read only, but for the bytes of submitted footage, which must be durable before their record.
+        publish: puts a record on its topic.
+        replay: puts the original record of a dead letter back on its topic.
+        broker_ready: whether the broker answers.
+    """
+    app = FastAPI(title="Cliploom", version="0.1.0", description=_DESCRIPTION)
+    app.state.service = Service(store, publish, replay, broker_ready, settings, clock)
+    settings.uploads_folder.mkdir(parents=True, exist_ok=True)
+    add_error_answers(app)
+    # `why` before `clips` and `footage`: the first route that matches answers.
+    for module in (status, why, footage, clips, concepts, training, snapshots, decisions, dead):
+        app.include_router(module.router)
+    add_metrics(app, store)
+    app.add_api_route("/", _to_docs, include_in_schema=False)
+    return app
+
+
+async def _to_docs() -> RedirectResponse:
+    return RedirectResponse("/docs")
