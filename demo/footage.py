@@ -188,7 +188,7 @@ def _write(path: Path, form: Form, frames: Iterator[tuple[int, np.ndarray]], tra
     """Write (tick, frame) pairs and the track as H.264 and AAC."""
     wide, high = form.size if form.rotation_deg % 180 == 0 else form.size[::-1]
     with av.open(path, "w") as container:
-        video = container.add_stream("libx264", rate=form.fps, options={"preset": "veryfast", "crf": "20"})
+        video = container.add_stream("libx264", rate=form.fps, options={"preset": "superfast", "crf": "20"})
         video.width, video.height, video.pix_fmt = wide, high, "yuv420p"
         video.codec_context.time_base = 1 / form.fps
         if form.rotation_deg:

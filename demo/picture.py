@@ -4,7 +4,8 @@ and drawn people that walk and jump. Every image is uint8 BGR [H, W, 3].
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from importlib.metadata import distribution
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,18 +14,18 @@ Bgr = tuple[int, ...]
 """Blue, green, red, 0 to 255."""
 
 PHOTOGRAPHS = {
-    "astronaut": ("skimage.data", "astronaut.png"),
-    "officer": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
-    "cat": ("skimage.data", "chelsea.png"),
-    "coffee": ("skimage.data", "coffee.png"),
-    "flower": ("sklearn.datasets", "images/flower.jpg"),
-    "temple": ("sklearn.datasets", "images/china.jpg"),
-    "rocket": ("skimage.data", "rocket.jpg"),
-    "stars": ("skimage.data", "hubble_deep_field.jpg"),
-    "moon": ("skimage.data", "moon.png"),
-    "brick": ("skimage.data", "brick.png"),
-    "grass": ("skimage.data", "grass.png"),
-    "gravel": ("skimage.data", "gravel.png"),
+    "astronaut": ("scikit-image", "skimage/data/astronaut.png"),
+    "officer": ("matplotlib", "matplotlib/mpl-data/sample_data/grace_hopper.jpg"),
+    "cat": ("scikit-image", "skimage/data/chelsea.png"),
+    "coffee": ("scikit-image", "skimage/data/coffee.png"),
+    "flower": ("scikit-learn", "sklearn/datasets/images/flower.jpg"),
+    "temple": ("scikit-learn", "sklearn/datasets/images/china.jpg"),
+    "rocket": ("scikit-image", "skimage/data/rocket.jpg"),
+    "stars": ("scikit-image", "skimage/data/hubble_deep_field.jpg"),
+    "moon": ("scikit-image", "skimage/data/moon.png"),
+    "brick": ("scikit-image", "skimage/data/brick.png"),
+    "grass": ("scikit-image", "skimage/data/grass.png"),
+    "gravel": ("scikit-image", "skimage/data/gravel.png"),
 }
 """Files inside installed wheels: no download. Two have a face from the front: the astronaut Eileen Collins (NASA)
 and Rear Admiral Grace Hopper (US Navy), both in the public domain; the others are CC0, public domain or CC BY 2.0
@@ -81,9 +82,9 @@ class Person:
 def photograph(name: str) -> np.ndarray:
     """The photograph of that name in `PHOTOGRAPHS`."""
     package, path = PHOTOGRAPHS[name]
-    raw = files(package).joinpath(path).read_bytes()
+    raw = Path(str(distribution(package).locate_file(path))).read_bytes()
     picture = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR)
-    assert picture is not None, f"{package}/{path} is in the wheel but is no picture"
+    assert picture is not None, f"{path} of {package} is no picture"
     return picture
 
 
