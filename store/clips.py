@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 from lancedb.db import DBConnection
 from lancedb.index import FTS
+from lancedb.table import Table
 
 from store.errors import InputError, NotFound
 from store.records import Annotation, Clip, ClipCurated, Column
-from store.tables import key_field, open_table, sql_text, upsert
+from store.tables import free_old_versions, key_field, open_table, purge, sql_in, upsert
 
 ClipRow = dict[str, Any]
 """A row as plain Python values, by column name; JSON columns are parsed."""
@@ -123,8 +124,11 @@ class ClipTable:
         taken = {field.name for field in _FIXED} | {"clip_id"}
         for column in columns:
             if column.name in taken:
-                raise InputError(f"column {column.name!r} is one of the clip table's own; give the processor's another name")
+                raise InputError(
+                    f"column {column.name!r} is one of the clip table's own; give the processor's another name"
+                )
         schema = pa.schema([key_field("clip_id"), *_FIXED, *declared])
+        self._database = database
         self._table = open_table(database, "clips", schema)
         if not any(index.index_type == "FTS" for index in self._table.list_indices()):
             self._table.create_index("conditioning", config=FTS())
@@ -158,10 +162,13 @@ class ClipTable:
                     f"clip {row.get('clip_id')}: columns {sorted(unknown)} are not in the clip table;"
                     " is the service running another profile than the one that measured this clip?"
                 )
+        json_columns = self._json_columns()
         try:
-            upsert(self._table, "clip_id", [self._encode(row) for row in rows])
+            upsert(self._table, "clip_id", [_encode(row, json_columns) for row in rows])
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise InputError(f"clips {[row['clip_id'] for row in rows][:5]}: a value does not fit its column: {error}") from error
+            raise InputError(
+                f"clips {[row['clip_id'] for row in rows][:5]}: a value does not fit its column: {error}"
+            ) from error
 
     def get(self, clip_id: str) -> ClipRow:
         """One row.
@@ -179,8 +186,8 @@ class ClipTable:
         ids = sorted(set(clip_ids))
         found: dict[str, ClipRow] = {}
         for first in range(0, len(ids), 1_000):
-            listed = ", ".join(sql_text(id_) for id_ in ids[first : first + 1_000])
-            found.update({row["clip_id"]: row for row in self.select(where=f"clip_id IN ({listed})")})
+            some = self.select(where=sql_in("clip_id", ids[first : first + 1_000]))
+            found.update({row["clip_id"]: row for row in some})
         return found
 
     def select(
@@ -192,14 +199,13 @@ class ClipTable:
     ) -> list[ClipRow]:
         """Rows by a SQL condition over the columns, in clip id order.
 
+        Args:
+            version: read the table as it was then; None: as it is.
+
         Raises:
             InputError: the condition is no valid SQL over these columns.
         """
-        if version is None:
-            self._table.checkout_latest()
-        else:
-            self._table.checkout(version)
-        query = self._table.search().limit(None)
+        query = self._at(version).search().limit(None)
         if columns is not None:
             query = query.select(["clip_id", *(c for c in columns if c != "clip_id")])
         rows = self._run(query.where(where) if where else query, where)
@@ -217,7 +223,8 @@ class ClipTable:
             raise InputError(f"{column!r} is no vector column; there are {', '.join(self.vector_columns) or 'none'}")
         if len(vector) != field.type.list_size:
             raise InputError(f"vector has {len(vector)} numbers, column {column!r} holds {field.type.list_size}")
-        query = self._table.search(np.asarray(vector, np.float32), vector_column_name=column).distance_type("cosine").limit(limit)
+        query: Any = self._table.search(np.asarray(vector, np.float32), vector_column_name=column)
+        query = query.distance_type("cosine").limit(limit)
         return self._run(query.where(where, prefilter=True) if where else query, where)
 
     def matching(self, text: str, where: str | None = None, limit: int = 10) -> list[ClipRow]:
@@ -235,7 +242,6 @@ class ClipTable:
         Raises:
             InputError: the condition is no valid SQL over these columns.
         """
-        self._table.checkout_latest()
         try:
             return self._table.count_rows(where)
         except ValueError as error:
@@ -244,22 +250,22 @@ class ClipTable:
     def delete(self, clip_ids: Sequence[str]) -> None:
         """Remove rows; a missing id is no error."""
         for first in range(0, len(clip_ids), 1_000):
-            listed = ", ".join(sql_text(id_) for id_ in clip_ids[first : first + 1_000])
-            self._table.delete(f"clip_id IN ({listed})")
+            self._table.delete(sql_in("clip_id", clip_ids[first : first + 1_000]))
 
     def maintain(self, keep_versions_for: timedelta = timedelta(hours=1)) -> None:
         """Join fragments, bring indexes up to date, index vectors once they are many, free old versions.
 
         Run it in the writing process only, between writes. Tagged versions stay.
         """
-        dataset = self._table.to_lance() if self.tags() else None
-        if dataset is None:
-            self._table.optimize(cleanup_older_than=keep_versions_for)
-        else:
-            self._table.optimize()
-            dataset.cleanup_old_versions(older_than=keep_versions_for, error_if_tagged_old_versions=False)
+        self._table.optimize()
+        free_old_versions(self._table, keep_versions_for)
         if self._table.count_rows() >= _VECTOR_INDEX_ROWS:
             self._index_vectors()
+
+    def purge(self) -> None:
+        """Make deleted and replaced rows vanish from disk, except from tagged versions; see `store.tables.purge`."""
+        self._table.create_index("conditioning", config=FTS())  # the old index keeps the words of deleted rows
+        purge(self._table)
 
     def tags(self) -> dict[str, int]:
         """Tagged versions by name."""
@@ -277,12 +283,22 @@ class ClipTable:
     def _index_vectors(self) -> None:
         indexed = {column for index in self._table.list_indices() for column in index.columns}
         for field in self.schema:
-            if pa.types.is_fixed_size_list(field.type) and pa.types.is_float32(field.type.value_type) and field.name not in indexed:
+            is_vector = pa.types.is_fixed_size_list(field.type) and pa.types.is_float32(field.type.value_type)
+            if is_vector and field.name not in indexed:
                 self._table.create_index(metric="cosine", vector_column_name=field.name, index_type="IVF_HNSW_SQ")
 
+    def _at(self, version: int | None) -> Table:
+        """The table, or a handle of its own on an old version: checking out the shared one would move its writer."""
+        if version is None:
+            return self._table
+        table = self._database.open_table("clips")
+        table.checkout(version)
+        return table
+
     def _run(self, query: Any, where: str | None) -> list[ClipRow]:
+        json_columns = self._json_columns()
         try:
-            return [self._decode(row) for row in query.to_arrow().to_pylist()]
+            return [_decode(row, json_columns) for row in query.to_arrow().to_pylist()]
         except (ValueError, RuntimeError) as error:
             if where is None:
                 raise
@@ -291,18 +307,18 @@ class ClipTable:
     def _json_columns(self) -> set[str]:
         return {f.name for f in self.schema if f.metadata and f.metadata.get(b"kind") == b"json"} | _FIXED_JSON
 
-    def _encode(self, row: ClipRow) -> ClipRow:
-        json_columns = self._json_columns()
-        return {
-            name: json.dumps(value, sort_keys=True) if name in json_columns and value is not None else value
-            for name, value in row.items()
-        }
 
-    def _decode(self, row: ClipRow) -> ClipRow:
-        json_columns = self._json_columns()
-        return {
-            name: json.loads(value) if name in json_columns and value is not None else value for name, value in row.items()
-        }
+def _encode(row: ClipRow, json_columns: set[str]) -> ClipRow:
+    return {
+        name: json.dumps(value, sort_keys=True) if name in json_columns and value is not None else value
+        for name, value in row.items()
+    }
+
+
+def _decode(row: ClipRow, json_columns: set[str]) -> ClipRow:
+    return {
+        name: json.loads(value) if name in json_columns and value is not None else value for name, value in row.items()
+    }
 
 
 def _bad_condition(where: str | None, error: Exception) -> InputError:

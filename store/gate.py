@@ -63,7 +63,8 @@ def _licence(row: ClipRow, released: Mapping[str, Any]) -> Iterator[Decision]:
         yield Decision(
             rule="licence",
             verdict="hold",
-            reason=f"source {row.get('source')!r} was submitted without a licence; release it on record or submit with --licence",
+            reason=f"source {row.get('source')!r} was submitted without a licence;"
+            " release it on record or submit with --licence",
         )
 
 
@@ -74,11 +75,14 @@ def _age(row: ClipRow, released: Mapping[str, Any]) -> Iterator[Decision]:
     elif "age" in released:
         yield _released("age", released["age"])
     else:
-        seen = "faces were not looked for" if faces is None else f"{int(faces)} face(s) whose age nothing here can assess"
+        found = (
+            "faces were not looked for" if faces is None else f"{faces:.0f} face(s) whose age nothing here can assess"
+        )
         yield Decision(
             rule="age",
             verdict="hold",
-            reason=f"{seen}; an operator who knows that everyone shown is of age releases source {row.get('source')!r} on record",
+            reason=f"{found}; an operator who knows that everyone shown is of age"
+            f" releases source {row.get('source')!r} on record",
             score=None if faces is None else float(faces),
             threshold=0.0,
         )
@@ -102,11 +106,16 @@ def _outlier(row: ClipRow, options: GateOptions, review: Mapping[str, Any] | Non
     if row.get("is_outlier") is None:
         return
     wanted = review is not None and review["verdict"] == "keep"
-    held = bool(row["is_outlier"]) and not wanted
+    if wanted:
+        held, reason = False, "a person keeps it"
+    elif row["is_outlier"]:
+        held, reason = True, "fits no cluster; a review may keep it"
+    else:
+        held, reason = False, "is no outlier"
     yield Decision(
         rule="outlier",
         verdict="hold" if held else "keep",
-        reason="fits no cluster; a review may keep it" if held else "a person keeps it" if wanted else "fits its cluster",
+        reason=reason,
         score=float(row["outlier_score"]),
         threshold=options.outlier_score,
         by=review["by"] if review is not None and wanted else "clustering",
@@ -115,8 +124,12 @@ def _outlier(row: ClipRow, options: GateOptions, review: Mapping[str, Any] | Non
 
 def _review(review: Mapping[str, Any] | None) -> Iterator[Decision]:
     if review is not None:
-        verdict = "drop" if review["verdict"] == "drop" else "keep"
-        yield Decision(rule="review", verdict=verdict, reason=review["reason"], by=review["by"])
+        yield Decision(
+            rule="review",
+            verdict="drop" if review["verdict"] == "drop" else "keep",
+            reason=review["reason"],
+            by=review["by"],
+        )
 
 
 def _released(rule: str, release: Mapping[str, Any]) -> Decision:

@@ -72,13 +72,31 @@ def upsert(table: Table, key: str, rows: Sequence[dict[str, Any]]) -> None:
     if not rows:
         return
     data = pa.Table.from_pylist(list(rows), schema=table.schema)
-    (
-        table.merge_insert(key)
-        .when_matched_update_all()
-        .when_not_matched_insert_all()
-        .use_index(False)
-        .execute(data)
+    (table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().use_index(False).execute(data))
+
+
+def free_old_versions(table: Table, older_than: timedelta, delete_unverified: bool = False) -> None:
+    """Free versions that are neither the latest nor tagged (`optimize` alone refuses while an old one is tagged).
+
+    Args:
+        delete_unverified: also files of writes that never ended; only while nothing else writes.
+    """
+    table.to_lance().cleanup_old_versions(
+        older_than=older_than, delete_unverified=delete_unverified, error_if_tagged_old_versions=False
     )
+
+
+def purge(table: Table) -> None:
+    """Make deleted and replaced rows vanish from disk: rewrite the files that hold them, free every old version.
+
+    Compaction leaves a deleted row where it is while less than a tenth of its file is deleted, and the log of the
+    last deletion names the deleted keys; so everything is rewritten, and a deletion of nothing is logged last.
+    Run it in the writing process only: a reader in the middle of a query may find its files gone.
+    """
+    table.to_lance().optimize.compact_files(materialize_deletions=True, materialize_deletions_threshold=0.0)
+    table.checkout_latest()
+    table.delete("false")
+    free_old_versions(table, timedelta(0), delete_unverified=True)
 
 
 class DocumentTable:
@@ -121,9 +139,9 @@ class DocumentTable:
         if ids:
             self._table.delete(sql_in("id", ids))
 
-    def compact(self) -> None:
-        """Join small fragments and free old versions."""
-        self._table.optimize(cleanup_older_than=timedelta(0), delete_unverified=False)
+    def purge(self) -> None:
+        """Make deleted and replaced documents vanish from disk; see `purge`."""
+        purge(self._table)
 
     def _read(self, where: str | None) -> dict[str, dict[str, Any]]:
         query = self._table.search().select(["id", "body"]).limit(None)
