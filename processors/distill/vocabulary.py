@@ -1,0 +1,208 @@
+"""The closed vocabulary of annotations, read from TOML: slots and their terms, controls and their tables, limits.
+
+The vocabulary that comes with Cliploom is `vocabulary.toml` beside this file. It is data, so that another one can
+be given; what each number means is written there.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, ValidationError, model_validator
+
+from store.errors import SettingsError
+from store.records import Column, Value, digest
+
+DEFAULT_VOCABULARY = Path(__file__).with_name("vocabulary.toml")
+
+RULE_TERMS = {
+    "course": {"steady", "rising", "falling", "arc"},
+    "sound_kind": {"silence", "speech", "voice", "other"},
+    "palette": {"grey", "mixed"},
+    "tension": set[str](),
+}
+"""Slots that the reasoner fills by a rule, and the terms that the rules give."""
+RULE_CONTROLS = {"arousal", "tension"}
+"""Controls that the reasoner computes."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+
+
+class Term(Value):
+    """One word that a slot can hold."""
+
+    name: Name
+    """What the clip table holds."""
+    phrase: str = ""
+    """What the conditioning string says; empty where the term goes without saying."""
+    meaning: str
+    low: float | None = None
+    """Least value of the slot's column, inclusive; None for the slot's first term."""
+
+
+class Slot(Value):
+    """One attribute: its terms and, where a threshold alone decides, the column that it is read from."""
+
+    name: Name
+    meaning: str
+    column: str | None = None
+    """None: a rule of the reasoner's fills the slot."""
+    terms: tuple[Term, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _lows_ascend(self) -> "Slot":
+        lows = [term.low for term in self.terms[1:]]
+        if self.terms[0].low is not None or (any(low is not None for low in lows) and None in lows):
+            raise ValueError(f"slot {self.name!r}: every term but the first needs `low`, or none has one")
+        known = [low for low in lows if low is not None]
+        if known != sorted(set(known)):
+            raise ValueError(f"slot {self.name!r}: `low` must ascend from term to term, got {known}")
+        return self
+
+    def term(self, value: float | str | None) -> str | None:
+        """The term that a measured number falls into, or that a text names; None for anything else."""
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return value if any(term.name == value for term in self.terms) else None
+        return [term.name for term in self.terms if term.low is None or value >= term.low][-1]
+
+    def phrase(self, name: str) -> str:
+        """What the conditioning string says for a term."""
+        return next(term.phrase for term in self.terms if term.name == name)
+
+
+class Control(Value):
+    """One number of the control vector: a fixed table from a measurement to [-1, 1]."""
+
+    name: Name
+    meaning: str
+    column: str | None = None
+    """None: the reasoner computes the value."""
+    table: tuple[tuple[float, float], ...] = Field(min_length=2)
+    """(measured value, level) pairs, both ascending; linear between them, flat beyond."""
+
+    @model_validator(mode="after")
+    def _table_ascends(self) -> "Control":
+        values, levels = zip(*self.table, strict=True)
+        if any(np.diff(values) <= 0) or any(np.diff(levels) <= 0) or (levels[0], levels[-1]) != (-1.0, 1.0):
+            raise ValueError(f"control {self.name!r}: values must ascend and levels go from -1 to 1, got {self.table}")
+        return self
+
+    def level(self, value: float) -> float:
+        """Level in [-1, 1] of a measured value."""
+        values, levels = zip(*self.table, strict=True)
+        return float(np.interp(value, values, levels))
+
+
+class ChangeLimits(Value):
+    """What counts as a change over a clip. Each curve is read through the table of a control."""
+
+    rate_hz: float = Field(gt=0.0)
+    curves: dict[str, str]
+    """Curve column to the control whose table gives its level."""
+    least_step: float = Field(gt=0.0)
+    """Least difference of mean level between two stretches."""
+    least_stretch_s: float = Field(gt=0.0)
+
+
+class SoundLimits(Value):
+    """When a clip is silent, spoken in, or voiced without words."""
+
+    silent_below_db: float
+    speech_from: float
+    voiced_from: float
+    voice_from_hz: float
+
+
+class PaletteLimits(Value):
+    """When a picture is without colour, and which hues are which."""
+
+    grey_below: float
+    hue_from_deg: dict[str, float] = Field(min_length=1)
+    """Term to the hue in degrees that it begins at; it goes on to the next one around the circle."""
+
+
+class TensionLimits(Value):
+    """What escalation and resolution add to the expected arousal."""
+
+    escalation: float
+    resolution: float
+
+
+class Vocabulary(Value):
+    """All of it; see `vocabulary.toml` for the meaning of every number."""
+
+    least_confidence: float = Field(ge=0.0, le=1.0)
+    """Findings that are less sure leave their attribute unknown."""
+    slots: tuple[Slot, ...]
+    controls: tuple[Control, ...]
+    changes: ChangeLimits
+    sound: SoundLimits
+    palette: PaletteLimits
+    tension: TensionLimits
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> "Vocabulary":
+        for kind, names in (("slot", [s.name for s in self.slots]), ("control", [c.name for c in self.controls])):
+            if len(set(names)) != len(names):
+                raise ValueError(f"a {kind} is named twice in {names}")
+        for slot in self.slots:
+            given = RULE_TERMS.get(slot.name, set()) | (
+                set(self.palette.hue_from_deg) if slot.name == "palette" else set()
+            )
+            if missing := given - {term.name for term in slot.terms}:
+                raise ValueError(f"slot {slot.name!r} lacks the terms {sorted(missing)}, which its rule gives")
+            if slot.column is None and slot.name not in RULE_TERMS:
+                raise ValueError(f"slot {slot.name!r} needs a `column`; rules fill only {', '.join(RULE_TERMS)}")
+        for table in self.controls:
+            if table.column is None and table.name not in RULE_CONTROLS:
+                raise ValueError(f"control {table.name!r} needs a `column`; computed are only {sorted(RULE_CONTROLS)}")
+        for curve, control in self.changes.curves.items():
+            if control not in {c.name for c in self.controls}:
+                raise ValueError(f"curve {curve!r} is read through {control!r}, which is no control")
+        return self
+
+    @property
+    def recipe(self) -> str:
+        """Hash of the whole content."""
+        return digest(self.model_dump(mode="json"))[:16]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """A text column for each slot."""
+        return tuple(
+            Column(name=s.name, kind="text", source=f"{s.meaning} One of {', '.join(t.name for t in s.terms)}.")
+            for s in self.slots
+        )
+
+    def slot(self, name: str) -> Slot:
+        """The slot of that name."""
+        return next(slot for slot in self.slots if slot.name == name)
+
+    def control(self, name: str) -> Control:
+        """The control of that name."""
+        return next(control for control in self.controls if control.name == name)
+
+
+def load_vocabulary(path: Path) -> Vocabulary:
+    """The vocabulary in a TOML file.
+
+    Raises:
+        SettingsError: no file, no TOML, or content that does not fit together; the message says where.
+    """
+    try:
+        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"vocabulary {path} cannot be read: {error.strerror}; give an existing file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"vocabulary {path} is not TOML: {error}") from error
+    try:
+        return Vocabulary.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "as a whole"
+        raise SettingsError(
+            f"vocabulary {path}, {where}: {first['msg']}; see processors/distill/vocabulary.toml for the form"
+        ) from error
