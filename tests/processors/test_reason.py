@@ -1,0 +1,202 @@
+"""The rule-based reasoner: what fills each slot, how a clip changes, and that nothing is guessed."""
+
+import numpy as np
+import pytest
+
+from processors.distill.vocabulary import DEFAULT_VOCABULARY, load_vocabulary
+from processors.reason.changes import intensity, spans, stretches
+from processors.reason.rules import expected_arousal, reason, tension
+from store.records import Span
+
+VOCABULARY = load_vocabulary(DEFAULT_VOCABULARY)
+
+SPOKEN = {"loudness_db": -20.0, "speech_share": 0.9, "voiced_share": 0.5, "pitch_hz": 180.0}
+
+
+def term(slot, values, duration_s=4.0):
+    return reason(values, duration_s, VOCABULARY).finding(slot).term
+
+
+def curve(*parts):
+    """Levels with how many points each lasts."""
+    return np.concatenate([np.full(n, float(level)) for level, n in parts])
+
+
+# --- slots -----------------------------------------------------------------------------------------------------
+
+
+def test_nothing_measured_leaves_every_slot_unknown():
+    trace = reason({}, 4.0, VOCABULARY)
+    assert [finding.slot for finding in trace.findings] == [slot.name for slot in VOCABULARY.slots]
+    assert all((finding.term, finding.evidence, finding.confidence) == (None, {}, 0.0) for finding in trace.findings)
+    assert trace.changes == ()
+    assert trace.signals == ()
+
+
+@pytest.mark.parametrize(
+    ("slot", "column", "value", "expected"),
+    [
+        ("shot_scale", "face_area", 0.005, "long"),
+        ("shot_scale", "face_area", 0.01, "medium"),
+        ("shot_scale", "face_area", 0.3, "close"),
+        ("people", "face_count", 0, "none"),
+        ("people", "face_count", 1, "one"),
+        ("people", "face_count", 2, "two"),
+        ("people", "face_count", 7, "group"),
+        ("motion", "motion_mean", 0.0, "still"),
+        ("motion", "motion_mean", 0.0299, "low"),
+        ("motion", "motion_mean", 0.03, "medium"),
+        ("motion", "motion_mean", 2.0, "high"),
+        ("light", "brightness", 0.1, "dark"),
+        ("light", "brightness", 0.7, "bright"),
+        ("pose", "posture", "sitting", "sitting"),
+        ("pose", "posture", "levitating", None),
+    ],
+)
+def test_a_threshold_decides(slot, column, value, expected):
+    assert term(slot, {column: value}) == expected
+
+
+def test_a_finding_names_its_evidence():
+    finding = reason({"motion_mean": 0.2}, 4.0, VOCABULARY).finding("motion")
+    assert finding.evidence == {"motion_mean": 0.2}
+    assert finding.confidence == 1.0
+
+
+def test_findings_from_faces_are_as_sure_as_the_detections():
+    tracks = [{"track": 0, "times_s": [0.0, 0.5], "boxes_xyxy": [], "scores": [0.9, 1.0]}]
+    finding = reason({"face_count": 1, "face_tracks": tracks}, 4.0, VOCABULARY).finding("people")
+    assert finding.confidence == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (SPOKEN, "speech"),
+        (SPOKEN | {"loudness_db": -70.0}, "silence"),
+        (SPOKEN | {"speech_share": 0.1}, "voice"),
+        (SPOKEN | {"speech_share": 0.1, "pitch_hz": 80.0}, "other"),
+        (SPOKEN | {"speech_share": 0.0, "voiced_share": 0.0, "pitch_hz": None}, "other"),
+        (SPOKEN | {"loudness_db": None}, None),
+        (SPOKEN | {"speech_share": None}, None),
+    ],
+)
+def test_what_is_heard(values, expected):
+    assert term("sound_kind", values) == expected
+
+
+def test_speech_that_fills_the_clip_is_surer_than_speech_in_half_of_it():
+    full, half = (
+        reason(SPOKEN | {"speech_share": share}, 4.0, VOCABULARY).finding("sound_kind").confidence
+        for share in (1.0, 0.5)
+    )
+    assert (full, half) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("colourfulness", "hue_deg", "expected"),
+    [(5.0, 30.0, "grey"), (40.0, 30.0, "warm"), (40.0, 350.0, "warm"), (40.0, 120.0, "green"), (40.0, 220.0, "cool"),
+     (40.0, None, "mixed"), (None, 30.0, None)],
+)  # fmt: skip
+def test_which_colours_prevail(colourfulness, hue_deg, expected):
+    assert term("palette", {"colourfulness": colourfulness, "hue_deg": hue_deg}) == expected
+
+
+def test_arousal_is_expected_with_low_mid_and_high_at_equal_steps():
+    assert expected_arousal({"arousal": {"low": 0.2, "mid": 0.5, "high": 0.3}}) == pytest.approx(0.55)
+    assert expected_arousal({}) is None
+
+
+def test_escalation_adds_tension_and_resolution_takes_it():
+    values = {"arousal": {"low": 0.2, "mid": 0.6, "high": 0.2}}
+    rise, fall = (Span(kind=kind, start_s=1.0, end_s=2.0) for kind in ("escalation", "resolution"))
+    calm, tense, resolved = (tension(values, changes, VOCABULARY) for changes in (None, (rise,), (rise, fall)))
+    assert (calm, tense, resolved) == pytest.approx((0.5, 0.65, 0.5))
+    assert tension({"arousal": {"low": 0.0, "mid": 0.0, "high": 1.0}}, (rise,), VOCABULARY) == 1.0
+
+
+def test_signals_are_what_is_unusual_first():
+    trace = reason({"motion_mean": 0.04, "loudness_db": -8.0, "brightness": 0.3}, 4.0, VOCABULARY)
+    assert [(signal.name, signal.level) for signal in trace.signals] == [
+        ("loudness", 1.0), ("brightness", -0.5), ("motion", 0.0),
+    ]  # fmt: skip
+    assert trace.signals[0].evidence == {"loudness_db": -8.0}
+
+
+# --- changes ---------------------------------------------------------------------------------------------------
+
+
+def test_intensity_is_the_mean_level_of_the_curves():
+    values = {"motion_curve": [0.5, 0.5], "loudness_curve": [-60.0, -22.0]}
+    assert intensity(values, VOCABULARY) == pytest.approx([0.0, 0.5])
+
+
+def test_intensity_leaves_what_a_curve_lacks_to_the_others():
+    values = {"motion_curve": [0.5, None, 0.04], "loudness_curve": [-8.0, -8.0, None]}
+    assert intensity(values, VOCABULARY) == pytest.approx([1.0, 1.0, 0.0])
+
+
+def test_intensity_goes_on_where_every_curve_lacks_a_point():
+    assert intensity({"motion_curve": [None, 0.5, None]}, VOCABULARY) == pytest.approx([1.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("values", [{}, {"motion_curve": None}, {"motion_curve": []}, {"motion_curve": [None]}])
+def test_there_is_no_intensity_without_curves(values):
+    assert len(intensity(values, VOCABULARY)) == 0
+
+
+def test_stretches_are_found_where_the_level_steps():
+    found = stretches(curve((0.0, 12), (1.0, 9), (-0.5, 20)), least_step=0.5, least_points=5)
+    assert [(first, end) for first, end, _ in found] == [(0, 12), (12, 21), (21, 41)]
+    assert [level for _, _, level in found] == pytest.approx([0.0, 1.0, -0.5])
+
+
+def test_noise_does_not_move_a_step_or_add_one():
+    noise = np.random.default_rng(0).normal(0.0, 0.15, 41)
+    found = stretches(curve((0.0, 12), (1.0, 9), (-0.5, 20)) + noise, least_step=0.5, least_points=5)
+    assert [(first, end) for first, end, _ in found] == [(0, 12), (12, 21), (21, 41)]
+
+
+@pytest.mark.parametrize("parts", [[(0.0, 30), (0.4, 30)], [(0.0, 20), (1.0, 2), (0.0, 20)], [(0.0, 6)], [(0.0, 1)]])
+def test_small_short_or_no_changes_make_one_stretch(parts):
+    assert len(stretches(curve(*parts), least_step=0.5, least_points=5)) == 1
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ([0], []),
+        ([], []),
+        ([0, 1], [("onset", 1.0, 2.0)]),
+        ([1, 0], [("resolution", 1.0, 2.0)]),
+        ([0, 1, 0], [("onset", 1.0, 2.0), ("resolution", 2.0, 3.0)]),
+        ([0, 1, 2], [("onset", 1.0, 2.0), ("escalation", 2.0, 3.0)]),
+        ([0, 1, 2, 1], [("onset", 1.0, 2.0), ("escalation", 2.0, 3.0), ("resolution", 3.0, 4.0)]),
+        ([2, 0, 1], [("onset", 2.0, 3.0)]),
+    ],
+)
+def test_stretches_become_onset_escalation_and_resolution(levels, expected):
+    found = [(10 * i, 10 * (i + 1), float(level)) for i, level in enumerate(levels)]
+    met = spans(found, rate_hz=10.0, duration_s=float(max(1, len(levels))))
+    assert [(span.kind, span.start_s, span.end_s) for span in met] == expected
+
+
+def test_a_clip_that_sets_in_and_dies_down_runs_in_an_arc():
+    trace = reason({"motion_curve": [0.001] * 10 + [0.5] * 20 + [0.001] * 10}, 4.0, VOCABULARY)
+    assert trace.finding("course").term == "arc"
+    assert [(span.kind, span.start_s, span.end_s) for span in trace.changes] == [
+        ("onset", 1.0, 3.0), ("resolution", 3.0, 4.0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("motion", "expected"),
+    [([0.04] * 40, "steady"), ([0.001] * 20 + [0.5] * 20, "rising"), ([0.5] * 20 + [0.001] * 20, "falling")],
+)
+def test_the_course_of_a_clip(motion, expected):
+    assert term("course", {"motion_curve": motion}) == expected
+
+
+def test_motion_and_sound_that_change_against_each_other_leave_the_course_steady():
+    values = {"motion_curve": [0.001] * 20 + [0.5] * 20, "loudness_curve": [-8.0] * 20 + [-60.0] * 20}
+    assert term("course", values) == "steady"
