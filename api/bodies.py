@@ -9,7 +9,9 @@ from api.service import Service
 from store.records import Json, Record
 from store.tables import DocumentTable
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")
+]
 """A source's or a person's name: one line."""
 Licence = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[A-Za-z0-9.+-]{1,100}$")]
 """An SPDX licence identifier, or `LicenseRef-...` for one of the owner's own."""

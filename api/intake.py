@@ -11,10 +11,6 @@ from store.media import file_sha256, media_key
 from store.records import Json
 from store.store import Store
 
-VIDEO_SUFFIXES = frozenset(
-    ".3gp .asf .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv".split()
-)
-"""Files of a folder that are taken for footage; a file that is named itself is tried whatever its suffix."""
 _NAME_CHARACTERS = 60
 """Chosen: at most 240 bytes of UTF-8, which every file system takes."""
 
@@ -65,13 +61,6 @@ def allowed_file(given: str, folders: Sequence[Path]) -> Path:
         found = "not a regular file" if path.exists() else "no such file"
         raise InputError(f"path {given!r}: {found}; give a video file")
     return path
-
-
-def video_files(folder: Path) -> tuple[list[Path], int]:
-    """(files under a folder, at any depth, that look like footage, number of other files); hidden ones are left out."""
-    files = [path for path in sorted(folder.rglob("*")) if not _hidden(path, folder) and path.is_file()]
-    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-    return videos, len(files) - len(videos)
 
 
 def plain_name(given: str) -> str:
@@ -132,7 +121,3 @@ def keep(store: Store, arrival: Arrival) -> str:
     if not any(video.get("media_key") == key for video in store.videos.all().values()):
         store.media.delete(key)
     raise InputError(f"{arrival.name}: the file changed while it was read; submit it when it is complete")
-
-
-def _hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)

@@ -70,4 +70,6 @@ def _routing(request: Request, error: Exception) -> JSONResponse:
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _answer(request, 500, type(error).__name__, str(error), "this is a defect; the service's log has the traceback")
+    return _answer(
+        request, 500, type(error).__name__, str(error), "this is a defect; the service's log has the traceback"
+    )

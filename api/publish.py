@@ -74,15 +74,18 @@ class Publisher:
             raise Passing("the broker is not up; try again when GET /ready answers 200")
         with self._lock:
             if self._connected is None or self._connected[0] != address:
-                self._connected = address, Producer(
-                    {
-                        "bootstrap.servers": address,
-                        "acks": "all",
-                        "message.timeout.ms": int(1000 * self._timeout_s),
-                        "message.max.bytes": _LONGEST_MESSAGE_BYTES,
-                        # The Java client's and aiokafka's: one key is one partition whoever wrote it.
-                        "partitioner": "murmur2_random",
-                        "log_level": 3,
-                    }
+                self._connected = (
+                    address,
+                    Producer(
+                        {
+                            "bootstrap.servers": address,
+                            "acks": "all",
+                            "message.timeout.ms": int(1000 * self._timeout_s),
+                            "message.max.bytes": _LONGEST_MESSAGE_BYTES,
+                            # The Java client's and aiokafka's: one key is one partition whoever wrote it.
+                            "partitioner": "murmur2_random",
+                            "log_level": 3,
+                        }
+                    ),
                 )
             return self._connected[1]

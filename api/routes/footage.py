@@ -12,6 +12,7 @@ from fastapi import APIRouter, Form, Query, Response, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.bodies import Body, Entered, Licence, Limit, Name, Offset, Problem, enter, problems
+from api.folders import video_files
 from api.intake import (
     Arrival,
     allowed_file,
@@ -20,7 +21,6 @@ from api.intake import (
     keep,
     known_video,
     plain_name,
-    video_files,
 )
 from api.service import Given, Service
 from store.errors import InputError, NotFound
@@ -198,7 +198,9 @@ def dropped_footage(document: Json) -> list[DroppedFootage]:
     time_base = Fraction(*(document.get("facts") or {}).get("time_base", (1, 1)))
     return [
         DroppedFootage(
-            start_s=float(span["start_pts"] * time_base), end_s=float(span["end_pts"] * time_base), reason=span["reason"]
+            start_s=float(span["start_pts"] * time_base),
+            end_s=float(span["end_pts"] * time_base),
+            reason=span["reason"],
         )
         for span in document.get("dropped", ())
     ]
@@ -224,9 +226,7 @@ async def _submit(service: Service, path: Path, source: str, licence: str | None
     return Submission(outcome="accepted", **entered.model_dump())
 
 
-def _record(
-    arrival: Arrival, key: str, source: str, licence: str | None, submitted_at: datetime
-) -> FootageSubmitted:
+def _record(arrival: Arrival, key: str, source: str, licence: str | None, submitted_at: datetime) -> FootageSubmitted:
     return FootageSubmitted(
         video_id=arrival.video_id,
         name=arrival.name,

@@ -1,0 +1,26 @@
+"""The `cliploom` command."""
+
+import typer
+
+from api.commands import clips, dead, decisions, doctor, ingest, snapshot, status, training, up
+
+app = typer.Typer(
+    help="Footage in, diffusion datasets and LoRAs out. Start the service with `cliploom up`.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+app.command()(up.up)
+app.command()(ingest.ingest)
+app.command()(status.status)
+app.command()(clips.search)
+app.command()(clips.why)
+app.command()(training.concepts)
+app.command()(training.train)
+app.add_typer(snapshot.app, name="snapshot")
+app.command()(decisions.release)
+app.command()(decisions.remove)
+app.add_typer(dead.app, name="dead")
+app.command()(doctor.doctor)
+
+if __name__ == "__main__":
+    app()

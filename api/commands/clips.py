@@ -1,0 +1,100 @@
+"""`cliploom search` and `cliploom why`."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from api.commands.output import DEFAULT_URL, AsJson, Url, grid, seconds, service, show, text
+from store.records import Json
+
+_VIDEO_ID_DIGITS = 64
+
+
+def search(
+    words: Annotated[str | None, typer.Argument(help="Words to look for in the conditioning strings.")] = None,
+    like: Annotated[str | None, typer.Option(help="A clip id: its nearest neighbours.")] = None,
+    column: Annotated[str | None, typer.Option(help="Vector column that --like compares by.")] = None,
+    where: Annotated[str | None, typer.Option(help="SQL condition, such as \"verdict = 'keep'\".")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500)] = 20,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Find clips by words, by likeness to a clip, by a condition, or by a condition and one of the others."""
+    if words is not None and like is not None:
+        raise typer.BadParameter("give words or --like, not both")
+    if column is not None and like is None:
+        raise typer.BadParameter("--column goes with --like")
+    with service(url, as_json) as client:
+        if words is None and like is None:
+            answer = client.get("/clips", where=where, limit=limit)
+        else:
+            answer = client.get("/clips/search", text=words, like=like, column=column, where=where, limit=limit)
+        show(answer, as_json, _print_found)
+
+
+def why(
+    subject: Annotated[str, typer.Argument(metavar="CLIP", help="A clip's id, or a video's.")],
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Every decision on a clip and what it rests on; of a video, what was dropped of it."""
+    with service(url, as_json) as client:
+        if len(subject) == _VIDEO_ID_DIGITS:
+            show(client.get(f"/footage/{subject}/why"), as_json, _print_video)
+        else:
+            show(client.get(f"/clips/{subject}/why"), as_json, _print_clip)
+
+
+def _print_found(console: Console, answer: Json) -> None:
+    rank = next((name for name in ("distance", "score") if answer["clips"] and name in answer["clips"][0]), None)
+    columns = ("clip", "source", "start", "length", "verdict", "kept out by", "conditioning")
+    rows = [
+        (
+            clip["clip_id"],
+            clip["source"],
+            seconds(clip["start_s"]),
+            seconds(clip["duration_s"]),
+            clip["verdict"] or clip["stage"],
+            clip["held_for"],
+            clip["conditioning"],
+            *([clip[rank]] if rank else []),
+        )
+        for clip in answer["clips"]
+    ]
+    console.print(grid("", (*columns, *([rank] if rank else [])), rows))
+    console.print(f"{len(rows)} of {answer['total']:,} clips" if "total" in answer else f"{len(rows)} clips")
+
+
+def _print_clip(console: Console, answer: Json) -> None:
+    lineage = answer["lineage"]
+    console.print(f"[bold]{answer['clip_id']}[/]  {answer['verdict'] or 'no verdict yet'}, stage {answer['stage']}")
+    console.print(
+        f"from {escape(text(lineage['video_name']))} at {seconds(lineage['start_s'])},"
+        f" {seconds(lineage['duration_s'])} long; source {escape(text(lineage['source']))},"
+        f" licence {escape(text(lineage['licence']))}",
+        highlight=False,
+    )
+    columns = ("rule", "verdict", "reason", "score", "threshold", "by", "recipe")
+    rows = [[decision[name] for name in columns] for decision in answer["decisions"]]
+    console.print(grid("Decisions", columns, rows))
+    recipes = answer["recipes"]
+    named = [("segment", recipes["segment"]), *sorted(recipes["measured"].items())]
+    named += [("annotation", recipes["annotation"]), ("curation", recipes["curation"])]
+    failed = answer["failed"]
+    console.print(grid("Recipes", ("columns of", "recipe", "failed"), [(*pair, failed.get(pair[0])) for pair in named]))
+    if answer["reviews"]:
+        columns = ("decided_at", "subject", "verdict", "covers", "by", "reason")
+        console.print(grid("Reviews", columns, [[review[name] for name in columns] for review in answer["reviews"]]))
+    if answer["dead"]:
+        console.print(f"dead in step {answer['dead']['step']}: {escape(answer['dead']['reason'])}")
+
+
+def _print_video(console: Console, answer: Json) -> None:
+    reason = f": {escape(answer['reason'])}" if answer["reason"] else ""
+    console.print(f"[bold]{answer['video_id']}[/]  {answer['status']}{reason}, {answer['n_clips']} clips")
+    rows = [(seconds(span["start_s"]), seconds(span["end_s"]), span["reason"]) for span in answer["dropped"]]
+    console.print(grid("Dropped", ("from", "to", "reason"), rows))
+    for warning in answer["warnings"]:
+        console.print(f"note: {escape(warning)}")

@@ -1,0 +1,44 @@
+"""`cliploom up`: the whole service on one machine."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from api.commands.output import AsJson, local
+
+
+def up(
+    data: Annotated[Path, typer.Option(help="Folder of the store.")] = Path("data"),
+    broker: Annotated[str, typer.Option(help="embedded, or host:port of a Kafka cluster.")] = "embedded",
+    profile: Annotated[str, typer.Option(help="Model profile: a name, or a path to a TOML file.")] = "measured",
+    concepts: Annotated[Path, typer.Option(help="Declarations of the concepts.")] = Path("concepts.yaml"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8420,
+    host: Annotated[str, typer.Option(help="Address to listen on; there is no authentication.")] = "127.0.0.1",
+    allow: Annotated[list[Path] | None, typer.Option(help="Folder whose videos may be submitted by path.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the service: broker, workers and REST API. Ctrl-C ends it; what is unfinished goes on at the next start."""
+    # Here, because it loads the store and the API: the other commands start without them.
+    from api.serve import ServeSettings, serve
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    folder = data.resolve()
+    streams = (sys.executable, "-m", "streams.app", "--data", str(folder), "--broker", broker)
+    command = (*streams, "--profile", profile, "--concepts", str(concepts.resolve()))
+    allowed = tuple(path.resolve() for path in allow or ())
+
+    def announce(url: str, address: str) -> None:
+        if as_json:
+            print(json.dumps({"event": "ready", "url": url, "broker": address, "data": str(folder)}), flush=True)
+        else:
+            console = Console(highlight=False, soft_wrap=True)
+            console.print(f"[bold green]Cliploom is up[/] at {url} (documentation: {url}/docs)")
+            console.print(f"store {folder}, broker {address}{' (in memory)' if broker == 'embedded' else ''}")
+
+    with local("up", as_json):
+        serve(ServeSettings(folder, host, port, allowed, command), announce)

@@ -1,0 +1,180 @@
+"""The whole service on one machine: the streaming child, and the REST API in this process."""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from api.app import create_app
+from api.child import StreamsChild
+from api.publish import Publisher
+from api.service import ApiSettings
+from store.errors import Conflict, SettingsError
+from store.store import Store
+
+log = logging.getLogger(__name__)
+
+_LOCK_WAIT_S = 20.0
+"""A killed service's steps end by themselves; they are waited for this long."""
+_LEAVE_AFTER_S = 4.8
+"""From the signal to the end of the process, whatever still runs: a request that reads a large file, say."""
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """Where the service runs; read once, from the command line.
+
+    streams_command: starts the streaming service (see `api.child`).
+    """
+
+    data: Path
+    host: str
+    port: int
+    allowed_folders: tuple[Path, ...]
+    streams_command: tuple[str, ...]
+
+
+class Server(uvicorn.Server):
+    """A uvicorn that leaves the signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+def serve(settings: ServeSettings, on_ready: Callable[[str, str], None]) -> None:
+    """Run until SIGINT or SIGTERM; returns, or ends the process with code 0, within 5 seconds of it.
+
+    Args:
+        on_ready: told the API's URL and the broker's address once requests are answered.
+
+    Raises:
+        Conflict: the port is taken, or another service works on the data folder.
+        SettingsError: the data folder cannot be written, or the streaming service refused its settings.
+    """
+    with _listening(settings.host, settings.port) as listener, _locked(settings.data) as lock:
+        uploads = settings.data / "uploads"
+        shutil.rmtree(uploads, ignore_errors=True)
+        child = StreamsChild(settings.streams_command, keep_open=(lock,))
+        asyncio.run(_serve(settings, child, listener, on_ready))
+
+
+async def _serve(
+    settings: ServeSettings, child: StreamsChild, listener: socket.socket, on_ready: Callable[[str, str], None]
+) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, _stop_soon, stop)
+    stopped = asyncio.create_task(stop.wait())
+    living = asyncio.create_task(child.run())
+    ready = asyncio.create_task(child.ready.wait())
+    server: Server | None = None
+    serving: asyncio.Task[None] | None = None
+    try:
+        await asyncio.wait({stopped, living, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if ready.done():
+            server = await _api(settings, child)
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            on_ready(f"http://{host}:{listener.getsockname()[1]}", child.broker or "")
+            await asyncio.wait({stopped, living, serving}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if server is not None:
+            server.should_exit = True
+        await child.stop()
+        if serving is not None:
+            await serving
+    if living.done():
+        living.result()
+    living.cancel()
+    ready.cancel()
+    stopped.cancel()
+
+
+async def _api(settings: ServeSettings, child: StreamsChild) -> Server:
+    store = await asyncio.to_thread(Store.open, settings.data)
+    publisher = Publisher(lambda: child.broker)
+    api_settings = ApiSettings(settings.allowed_folders, settings.data / "uploads")
+    app = create_app(store, publisher.publish, publisher.replay, publisher.ready, api_settings)
+    return Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="off"))
+
+
+def _stop_soon(stop: asyncio.Event) -> None:
+    if not stop.is_set():
+        log.info("stopping")
+        # A thread that reads a large upload cannot be interrupted, and nothing that it does needs an end.
+        leave = threading.Timer(_LEAVE_AFTER_S, os._exit, (0,))
+        leave.daemon = True
+        leave.start()
+    stop.set()
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens before anything is started; early requests wait until they can be answered.
+
+    Raises:
+        Conflict: the port is taken.
+        SettingsError: the host is no address of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise SettingsError(f"host {host!r} is no address of this machine: {error}; give --host 127.0.0.1") from error
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen()
+        except OSError as error:
+            raise Conflict(
+                f"port {port} of {host} cannot be used: {error.strerror}; is a service running? Choose another --port"
+            ) from error
+        yield listener
+
+
+@contextlib.contextmanager
+def _locked(data: Path) -> Iterator[int]:
+    """Holds the data folder's lock: one service at a time writes it.
+
+    The streaming child inherits the descriptor, so that the lock stays until the last writer of a killed
+    service has ended.
+
+    Raises:
+        Conflict: another service holds it.
+        SettingsError: the folder cannot be written.
+    """
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        stream = (data / ".lock").open("a")
+    except OSError as error:
+        raise SettingsError(
+            f"data folder {data} cannot be written: {error.strerror}; choose another with --data"
+        ) from error
+    with stream:
+        deadline = time.monotonic() + _LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise Conflict(
+                        f"another service works on data folder {data}; end it, or choose another with --data"
+                    ) from error
+                log.info("waiting for the last service on %s to end", data)
+                time.sleep(1.0)
+        yield stream.fileno()
