@@ -43,11 +43,11 @@ class Client:
         except ValueError:
             return False
 
-    def get(self, path: str, **query: Any) -> Any:
+    def get(self, path: str, /, **query: Any) -> Any:
         """The answer's JSON; queries that are None are left out."""
         return self._call("GET", path, params={name: value for name, value in query.items() if value is not None})
 
-    def post(self, path: str, **body: Any) -> Any:
+    def post(self, path: str, /, **body: Any) -> Any:
         """The answer's JSON; fields that are None are left out."""
         return self._call("POST", path, json={name: value for name, value in body.items() if value is not None})
 

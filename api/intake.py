@@ -9,6 +9,7 @@ from processors.decode import probe
 from store.errors import Conflict, InputError
 from store.media import file_sha256, media_key
 from store.records import Json
+from store.removed import delete_media
 from store.store import Store
 
 _NAME_CHARACTERS = 60
@@ -95,18 +96,20 @@ def known_video(store: Store, video_id: str) -> Json | None:
     if video is None or video["status"] == "dead":
         return None
     if video["status"] == "removed":
-        raise Conflict(f"video {video_id} was removed and stays out: {removal_of(store, video_id)}")
+        raise Conflict(f"video {video_id} was removed and stays out: {removal_of(store, video_id, video)}")
     return video
 
 
-def removal_of(store: Store, video_id: str) -> str:
-    """Which removal took a video, for a person."""
-    for removal_id, removal in store.removals.all().items():
-        named = removal.get("subject") == "video" and removal.get("subject_id") == video_id
-        if named or video_id in removal.get("video_ids", ()):
-            subject, subject_id = removal.get("subject"), removal.get("subject_id")
-            return f"removal {removal_id} of {subject} {subject_id!r}, by {removal.get('by')}: {removal.get('reason')}"
-    return "its removal is not on record"
+def removal_of(store: Store, video_id: str, video: Json) -> str:
+    """Which removal took a removed video (its document), for a person."""
+    removals = store.removals.all()
+    took = [id_ for id_, removal in removals.items() if video_id in removal.get("video_ids", ())]
+    removal_id = video.get("removal_id") or next(iter(took), None)
+    if removal_id not in removals:
+        return f"with everything of source {video.get('source')!r}"
+    removal = removals[removal_id]
+    subject, subject_id = removal["subject"], removal["subject_id"]
+    return f"removal {removal_id} of {subject} {subject_id!r}, by {removal['by']}: {removal['reason']}"
 
 
 def keep(store: Store, arrival: Arrival) -> str:
@@ -118,6 +121,5 @@ def keep(store: Store, arrival: Arrival) -> str:
     key = store.media.put_file(arrival.path, arrival.suffix)
     if key == media_key(arrival.video_id, arrival.suffix):
         return key
-    if not any(video.get("media_key") == key for video in store.videos.all().values()):
-        store.media.delete(key)
+    delete_media(store, {key})
     raise InputError(f"{arrival.name}: the file changed while it was read; submit it when it is complete")

@@ -85,8 +85,8 @@ def _print_clip(console: Console, answer: Json) -> None:
     failed = answer["failed"]
     console.print(grid("Recipes", ("columns of", "recipe", "failed"), [(*pair, failed.get(pair[0])) for pair in named]))
     if answer["reviews"]:
-        columns = ("decided_at", "subject", "verdict", "covers", "by", "reason")
-        console.print(grid("Reviews", columns, [[review[name] for name in columns] for review in answer["reviews"]]))
+        told = ("decided_at", "subject", "verdict", "covers", "by", "reason")
+        console.print(grid("Reviews", told, [[review[name] for name in told] for review in answer["reviews"]]))
     if answer["dead"]:
         console.print(f"dead in step {answer['dead']['step']}: {escape(answer['dead']['reason'])}")
 

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from api.commands.output import DEFAULT_URL, AsJson, Url, grid, service, show
+from api.commands.output import DEFAULT_URL, AsJson, Url, grid, service, show, text
 from store.records import Json
 
 app = typer.Typer(help="Tagged, immutable versions of the dataset.", no_args_is_help=True)
@@ -40,6 +40,13 @@ def show_(tag: Tag, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
         show(client.get(f"/snapshots/{tag}"), as_json, _print_one)
 
 
+@app.command("diff")
+def diff(older: Tag, newer: Tag, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """What changed from one snapshot to another."""
+    with service(url, as_json) as client:
+        show(client.get(f"/snapshots/{older}/diff/{newer}"), as_json, _print_diff)
+
+
 def _print_created(console: Console, answer: Json) -> None:
     console.print(f"snapshot {escape(answer['id'])}: {escape(answer['note'])}", highlight=False)
 
@@ -53,3 +60,13 @@ def _print_list(console: Console, answer: list[Json]) -> None:
 def _print_one(console: Console, answer: Json) -> None:
     rows = [(name, value) for name, value in answer.items() if name != "clip_ids" and value not in (None, "")]
     console.print(grid("", ("field", "value"), rows))
+
+
+def _print_diff(console: Console, answer: Json) -> None:
+    rows = [(clip, "added", None) for clip in answer["added"]]
+    rows += [(clip, "removed", None) for clip in answer["removed"]]
+    rows += [(clip, "changed", columns) for clip, columns in answer["changed"].items()]
+    rows += [(clip, "verdict", f"{text(was)} to {text(now)}") for clip, (was, now) in answer["verdicts"].items()]
+    console.print(grid("", ("clip", "what", "how"), rows))
+    same = answer["digests"][0] == answer["digests"][1]
+    console.print("the same content" if same else f"{len(rows)} differences")

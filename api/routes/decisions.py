@@ -103,7 +103,7 @@ def _check_removal(store: Store, body: Removal) -> None:
     if video is None:
         raise NotFound(f"no video {body.subject_id!r}; GET /footage lists videos")
     if video["status"] == "removed":
-        raise Conflict(f"video {body.subject_id} is removed already: {removal_of(store, body.subject_id)}")
+        raise Conflict(f"video {body.subject_id} is removed already: {removal_of(store, body.subject_id, video)}")
 
 
 def _check_source(store: Store, source: str) -> None:

@@ -119,7 +119,7 @@ def why_video(video_id: str, service: Given) -> VideoWhy:
     return VideoWhy(
         video_id=video_id,
         status=document["status"],
-        reason=removal_of(service.store, video_id) if removed else document.get("reason"),
+        reason=removal_of(service.store, video_id, document) if removed else document.get("reason"),
         recipe=document.get("recipe"),
         n_clips=len(document.get("clip_ids", ())),
         dropped=dropped_footage(document),
