@@ -102,6 +102,16 @@ def test_near_copies_make_no_other_clip_an_outlier():
     assert not any(record.is_outlier for record in found.curated[:80])
 
 
+def test_clusters_of_unequal_density_are_all_found():
+    rng = np.random.default_rng(7)
+    points = np.vstack([blob(rng, centre, 30, spread) for centre, spread in ((0, 0.05), (10, 0.5), (30, 2.0))])
+    labels = [record.cluster for record in cluster(ids(90), {"look": points}, OPTIONS).curated]
+    groups = [set(labels[i : i + 30]) - {None} for i in (0, 30, 60)]
+    assert [len(group) for group in groups] == [1, 1, 1]
+    assert len(set.union(*groups)) == 3
+    assert labels.count(None) <= 9
+
+
 def test_the_order_of_the_clips_changes_nothing():
     rng = np.random.default_rng(4)
     points = np.vstack([two_blobs(), rng.normal(2.5, 2.0, (10, 3))])

@@ -1,11 +1,17 @@
 """Concepts: the file and its errors, purity by hand, readiness and its reasons."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from processors.distill.annotate import Annotator
+from store.clips import ClipTable
 from store.concepts import Concept, Member, concept_state, contrasts_of, load_concepts, lower_bound, parse_concepts
 from store.errors import SettingsError
 from store.records import decode, digest, encode
+from store.tables import connect
 
 LIVELY = Concept(
     name="lively", description="Much motion.", query="motion = 'high'", min_clips=4, min_videos=2, purity=0.5
@@ -69,6 +75,15 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_wrong_file_is_refused_with_line_and_remedy(old, new, message):
     with pytest.raises(SettingsError, match=message):
         parse_concepts(TEXT.replace(old, new), "c.yaml")
+
+
+def test_the_concepts_that_come_with_cliploom_ask_for_what_annotations_have(tmp_path):
+    annotator = Annotator()
+    clips_table = ClipTable(connect(str(tmp_path)), annotator.columns)
+    terms = {term.name for slot in annotator.vocabulary.slots for term in slot.terms}
+    for concept in load_concepts(Path(__file__).parents[2] / "concepts.yaml"):
+        assert clips_table.select(where=concept.query) == []
+        assert set(re.findall(r"'(\w+)'", concept.query)) <= terms
 
 
 # --- what a concept is told apart from -------------------------------------------------------------------------
