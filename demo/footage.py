@@ -5,8 +5,8 @@ track, of a size that no macroblock divides) and holds shots of the kinds in `de
 through black and dissolves. The same seed gives the same bytes.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -254,9 +254,14 @@ def render_video(folder: Path, name: str, form: Form, seconds: float, first_kind
     )  # fmt: skip
 
 
-def render_footage(folder: Path, seconds: float, seed: int = 0) -> list[RenderedVideo]:
+def render_footage(
+    folder: Path, seconds: float, seed: int = 0, told: Callable[[int, int], None] = lambda done, of: None
+) -> list[RenderedVideo]:
     """Render about `seconds` of footage into `folder`: one video of every form, and for more than
     two minutes more plain ones.
+
+    Args:
+        told: called with (videos done, videos in all) as each is done.
 
     Raises:
         InputError: `seconds` is less than `SHORTEST_S`, too little for two shots in every form.
@@ -271,4 +276,7 @@ def render_footage(folder: Path, seconds: float, seed: int = 0) -> list[Rendered
             pool.submit(render_video, folder, f"{k:02d}_{form.name}", form, seconds / n_videos, k, seed)
             for k, form in enumerate(forms)
         ]
+        for done, job in enumerate(as_completed(jobs), start=1):
+            job.result()
+            told(done, n_videos)
         return [job.result() for job in jobs]

@@ -41,8 +41,8 @@ def _effort(rng: np.random.Generator, duration_s: float) -> Callable[[float], fl
 
 def _camera(size: Size, duration_s: float, rng: np.random.Generator, shake: float) -> Callable[[float, float], Pose]:
     """A slow pan and zoom; `shake` is the amplitude of a hand-held shake in shares of the height."""
-    start, end = rng.uniform(-0.04, 0.04, (2, 2)) * size
-    zoom = rng.permutation([1.15, rng.uniform(1.25, 1.45)])
+    start, end = rng.uniform(-0.025, 0.025, (2, 2)) * size
+    zoom = rng.permutation([1.15, rng.uniform(1.2, 1.32)])
     rates_hz, phases = rng.uniform(1.2, 3.2, 4), rng.uniform(0, 6.28, 4)
 
     def pose(time_s: float, effort: float) -> Pose:
@@ -108,8 +108,9 @@ def _still(size: Size, duration_s: float, rng: np.random.Generator) -> tuple[Dra
 
 def _night(size: Size, duration_s: float, rng: np.random.Generator) -> tuple[Draw, tuple[str, ...]]:
     """A rocket, the moon or the stars: dark and cold, with snow that falls slowly."""
-    picture = photograph(str(rng.choice(["rocket", "moon", "stars"])))
-    camera, grade = _camera(size, duration_s, rng, shake=0.0), Grade(0.7, -0.3, 1.3).table()
+    name = str(rng.choice(["rocket", "moon", "stars"]))
+    picture, exposure = photograph(name), 1.1 if name == "stars" else 0.7
+    camera, grade = _camera(size, duration_s, rng, shake=0.0), Grade(exposure, -0.3, 2.0 - exposure).table()
     flakes = rng.uniform(0, 1, (70, 3))
 
     def draw(time_s: float, loudness: float) -> np.ndarray:

@@ -20,7 +20,10 @@ from store.errors import InputError
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> list[RenderedVideo]:
-    return render_footage(tmp_path_factory.mktemp("footage"), seconds=10, seed=1)
+    told: list[tuple[int, int]] = []
+    rendered = render_footage(tmp_path_factory.mktemp("footage"), 10, 1, lambda done, of: told.append((done, of)))
+    assert told == [(k, len(FORMS)) for k in range(1, len(FORMS) + 1)]
+    return rendered
 
 
 @pytest.fixture(scope="module")
