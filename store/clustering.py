@@ -57,11 +57,6 @@ class Clustering:
     points: np.ndarray
     curated: tuple[ClipCurated, ...]
 
-    @property
-    def n_clusters(self) -> int:
-        """Number of clusters found."""
-        return len({record.cluster for record in self.curated} - {None})
-
 
 def cluster(
     clip_ids: Sequence[str],
