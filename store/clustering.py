@@ -51,11 +51,13 @@ class Clustering:
     clip_ids: in ascending order.
     points: float64 [N, D], the joint space; a row of NaN for a clip without any vector.
     curated: one record per clip, in the same order.
+    recipe: hash of the options and of the modalities that the joint space is made of.
     """
 
     clip_ids: tuple[str, ...]
     points: np.ndarray
     curated: tuple[ClipCurated, ...]
+    recipe: str
 
 
 def cluster(
@@ -85,12 +87,13 @@ def cluster(
         ordered = {name: np.asarray(rows, np.float64)[order] for name, rows in vectors.items()}
         points = joint_space(ordered, options.dimensions)
     known = np.flatnonzero(np.isfinite(points).all(axis=1))
-    curated = [_unplaced(clip_id, options) for clip_id in ids]
+    recipe = digest([options.recipe, sorted(vectors)])[:16]
+    curated = [_unplaced(clip_id, recipe) for clip_id in ids]
     for i, place in zip(known, _place(points[known], options), strict=True):
         curated[i] = curated[i].model_copy(update=place)
     numbers = _numbers({c.clip_id: c.cluster for c in curated if c.cluster is not None}, previous or {})
     numbered = tuple(c if c.cluster is None else c.model_copy(update={"cluster": numbers[c.cluster]}) for c in curated)
-    return Clustering(ids, points, numbered)
+    return Clustering(ids, points, numbered, recipe)
 
 
 def joint_space(vectors: Mapping[str, np.ndarray], dimensions: int) -> np.ndarray:
@@ -148,7 +151,7 @@ def _standardised(rows: np.ndarray, has: np.ndarray) -> np.ndarray:
     return block
 
 
-def _unplaced(clip_id: str, options: ClusterOptions) -> ClipCurated:
+def _unplaced(clip_id: str, recipe: str) -> ClipCurated:
     return ClipCurated(
         clip_id=clip_id,
         cluster=None,
@@ -157,7 +160,7 @@ def _unplaced(clip_id: str, options: ClusterOptions) -> ClipCurated:
         is_outlier=False,
         margin=None,
         is_boundary=False,
-        recipe=options.recipe,
+        recipe=recipe,
     )
 
 

@@ -183,6 +183,18 @@ def test_the_joint_space_keeps_at_most_the_dimensions_asked_for():
     assert joint_space({"look": rows}, dimensions=4).shape == (30, 4)
 
 
+def test_the_recipe_covers_the_options_and_the_modalities():
+    points = two_blobs()
+    recipes = {
+        cluster(ids(40), {"look": points}, OPTIONS).recipe,
+        cluster(ids(40), {"look": points}, ClusterOptions(min_cluster_size=6)).recipe,
+        cluster(ids(40), {"look": points, "sound": points}, OPTIONS).recipe,
+    }
+    assert len(recipes) == 3
+    found = cluster(ids(40), {"look": points}, OPTIONS)
+    assert {record.recipe for record in found.curated} == {found.recipe}
+
+
 def test_ids_that_repeat_are_refused():
     with pytest.raises(InputError, match="give every clip once"):
         cluster(["a", "a"], {}, OPTIONS)
