@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import fsspec
@@ -19,6 +20,7 @@ from store.errors import InputError, NotFound
 
 _KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}\.[a-z0-9]{1,8}")
 _CHUNK_BYTES = 1 << 20
+_UNFINISHED = ".unfinished-"
 
 
 def file_sha256(path: Path) -> str:
@@ -81,6 +83,18 @@ class MediaStore:
         except FileNotFoundError:
             return
 
+    def keys(self) -> list[str]:
+        """Keys of all objects, in order."""
+        found = (path[len(self._root) + 1 :] for path in self._fs.find(self._root))
+        return sorted(key for key in found if _KEY.fullmatch(key))
+
+    def sweep(self, before: datetime) -> None:
+        """Delete what is left of writes that were killed before that time."""
+        if self._local:
+            for path in Path(self._root).glob(f"*/{_UNFINISHED}*"):
+                if path.stat().st_mtime < before.timestamp():
+                    path.unlink()
+
     @contextmanager
     def local_file(self, key: str) -> Iterator[Path]:
         """A path on this machine that holds the object's bytes for the length of the `with` block."""
@@ -109,7 +123,7 @@ class MediaStore:
             return
         folder = Path(path).parent
         folder.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(dir=folder, prefix=".unfinished-")
+        handle, unfinished = tempfile.mkstemp(dir=folder, prefix=_UNFINISHED)
         try:
             with os.fdopen(handle, "wb") as stream:
                 for piece in pieces:

@@ -564,7 +564,9 @@ def decode(raw: bytes | None) -> Record:
     if record_type is None:
         raise RecordError(f"unknown record type {kind!r}; this version knows {', '.join(RECORD_TYPES)}")
     if version != record_type.version:
-        raise RecordError(f"{kind} version {version!r} is unknown here (this version reads {record_type.version}); update")
+        raise RecordError(
+            f"{kind} version {version!r} is unknown here (this version reads {record_type.version}); update"
+        )
     try:
         return record_type.model_validate(body)
     except ValidationError as error:

@@ -9,6 +9,9 @@ from store.media import MediaStore
 from store.records import Column
 from store.tables import DocumentTable, connect
 
+DOCUMENTS = ("videos", "sources", "reviews", "removals", "concepts", "runs", "snapshots", "dead_letters")
+"""Names of the small tables."""
+
 
 @dataclass(frozen=True)
 class Store:
@@ -42,9 +45,14 @@ class Store:
             columns: see `ClipTable`; only the writing process passes them.
         """
         database = connect(f"{folder}/lance")
-        names = ("videos", "sources", "reviews", "removals", "concepts", "runs", "snapshots", "dead_letters")
         return cls(
             clips=ClipTable(database, columns),
             media=MediaStore(f"{folder}/media"),
-            **{name: DocumentTable(database, name) for name in names},
+            **{name: DocumentTable(database, name) for name in DOCUMENTS},
         )
+
+    def purge(self) -> None:
+        """Make deleted and replaced rows of every table vanish from disk; in the writing process, between writes."""
+        self.clips.purge()
+        for name in DOCUMENTS:
+            getattr(self, name).purge()

@@ -1,10 +1,12 @@
 """The view: what records make of the store.
 
 `View.apply` folds a batch of records into the tables by read, fold, upsert. Records may come twice and in any
-order across topics; the same set of records always gives the same rows. Only one process applies records.
+order across topics; the same set of records always gives the same rows. Only one process applies records. Records
+of removed footage are refused (`store.removed`).
 """
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from store.clips import ClipRow, annotation_columns, curation_columns, segmented_columns, stage_of
@@ -30,7 +32,8 @@ from store.records import (
     TrainingProgress,
     TrainingRequested,
 )
-from store.store import Store
+from store.removed import refuse_late
+from store.store import DOCUMENTS, Store
 from store.tables import DocumentTable, sql_in
 
 
@@ -82,12 +85,14 @@ class View:
         """Fold records into the store; durable on return.
 
         Returns:
-            Ids of the clips that became complete or whose verdict changed, sorted.
+            Ids of the complete clips that the records completed or whose verdict they changed, sorted; also where
+            they were applied before, since the one who applied them may not have lived to tell.
 
         Raises:
             InputError: a value does not fit the clip table; no clip of the batch was written then.
         """
-        tables = {name: Documents(getattr(self._store, name)) for name in _TABLES}
+        records = refuse_late(self._store, records)
+        tables = {name: Documents(getattr(self._store, name)) for name in DOCUMENTS}
         for record in records:
             if (fold := _DOCUMENT_FOLDS.get(type(record))) is not None:
                 fold(record, tables)
@@ -98,7 +103,7 @@ class View:
         return tuple(sorted(row["clip_id"] for row in changed if row["stage"] == "densified"))
 
     def _fold_clips(self, records: Sequence[Record], tables: Tables) -> list[ClipRow]:
-        """Upsert the rows that the records change; returns those whose stage or verdict changed."""
+        """Upsert the rows that the records change; returns those whose stage or verdict they decide."""
         by_clip: dict[str, list[Record]] = {}
         for record in records:
             for clip_id in self._clips_touched_by(record):
@@ -109,10 +114,12 @@ class View:
         for clip_id, clip_records in sorted(by_clip.items()):
             before = known.get(clip_id, {"clip_id": clip_id})
             row = self._fold_row(before, clip_records, tables)
-            if row is None or row == before:
+            if row is None:
                 continue
-            writes.append(row)
-            if (row["stage"], row.get("held_for")) != (before.get("stage"), before.get("held_for")):
+            if row != before:
+                writes.append(row)
+            settles = any(not isinstance(record, ClipCurated) for record in clip_records)
+            if settles or any(row.get(name) != before.get(name) for name in ("verdict", "held_for")):
                 changed.append(row)
         self._store.clips.upsert(writes)
         return changed
@@ -129,13 +136,12 @@ class View:
         return [row["clip_id"] for row in self._store.clips.select(where=where, columns=["clip_id"])]
 
     def _fold_row(self, before: ClipRow, records: Sequence[Record], tables: Tables) -> ClipRow | None:
-        """The row with the records folded in and its verdict up to date; None where its footage was removed."""
+        """The row with the records folded in and its verdict up to date; None where its video is not known yet."""
         row = dict(before)
         for record in records:
             if (columns := _CLIP_COLUMNS.get(type(record))) is not None:
                 row.update(columns(record))
-        video = tables["videos"].get(row["video_id"]) if row.get("video_id") else None
-        if row.get("video_id") is None or (video is not None and video["status"] == "removed"):
+        if row.get("video_id") is None:
             return None
         row["stage"] = stage_of(row)
         if (review := tables["reviews"].get(f"clip:{row['clip_id']}")) is not None:
@@ -148,7 +154,8 @@ class View:
 
     def _finish_videos(self, records: Sequence[Record], changed: Sequence[ClipRow], tables: Tables) -> None:
         """Mark segmented videos as done once each of their clips is annotated or dead."""
-        video_ids = {r.video_id for r in records if isinstance(r, FootageSegmented)} | {row["video_id"] for row in changed}
+        video_ids = {record.video_id for record in records if isinstance(record, FootageSegmented)}
+        video_ids |= {row["video_id"] for row in changed}
         for video_id in sorted(video_ids):
             video = tables["videos"].get(video_id)
             if video is None or video["status"] != "segmented":
@@ -162,7 +169,6 @@ class View:
 
 # --- records onto documents ------------------------------------------------------------------------------
 
-_TABLES = ("videos", "sources", "reviews", "removals", "concepts", "runs", "snapshots", "dead_letters")
 _ENDED_RUN = ("succeeded", "failed", "withdrawn")
 
 
@@ -187,28 +193,36 @@ def _reviewed(record: ReviewDecided, tables: Tables) -> None:
     body = record.model_dump(mode="json")
     tables["reviews"].put(record.decision_id, body | {"status": "decided"})
     latest = f"{record.subject}:{record.subject_id}"
-    if (known := tables["reviews"].get(latest)) is None or known["decided_at"] <= body["decided_at"]:
+    known = tables["reviews"].get(latest)
+    if known is None or (_time(known, "decided_at"), known["decision_id"]) <= (record.decided_at, record.decision_id):
         tables["reviews"].put(latest, body | {"status": "latest"})
     if record.subject == "source":
         source = tables["sources"].get(record.subject_id) or {"source": record.subject_id, "licences": []}
-        released = {rule: who for rule, who in source.get("released", {}).items() if rule not in record.covers}
-        if record.verdict == "release":
-            answer = {"by": record.by, "reason": record.reason, "decided_at": body["decided_at"]}
-            released |= {rule: answer for rule in record.covers}
-        tables["sources"].put(record.subject_id, source | {"released": released})
+        answers = dict(source.get("answers", {}))
+        answer = {name: body[name] for name in ("verdict", "by", "reason", "decided_at")}
+        for rule in record.covers:
+            if rule not in answers or _time(answers[rule], "decided_at") <= record.decided_at:
+                answers[rule] = answer
+        released = {rule: answer for rule, answer in answers.items() if answer["verdict"] == "release"}
+        tables["sources"].put(record.subject_id, source | {"answers": answers, "released": released})
 
 
 def _dead(record: DeadLetter, tables: Tables) -> None:
-    tables["dead_letters"].put(record.dead_id, record.model_dump(mode="json") | {"status": "dead"})
-    if record.step == "segment" and record.video_id:
+    letter = (tables["dead_letters"].get(record.dead_id) or {}) | record.model_dump(mode="json")
+    replayed = "replayed_at" in letter and _time(letter, "replayed_at") >= record.died_at
+    tables["dead_letters"].put(record.dead_id, letter | {"status": "replayed" if replayed else "dead"})
+    if record.step == "segment" and record.video_id and not replayed:
         video = tables["videos"].get(record.video_id)
         if video is None or video["status"] == "submitted":
             tables["videos"].merge(record.video_id, {"status": "dead", "reason": record.reason})
 
 
 def _replayed(record: DeadReplayed, tables: Tables) -> None:
-    body = record.model_dump(mode="json", exclude={"dead_id"})
-    tables["dead_letters"].merge(record.dead_id, body | {"status": "replayed"})
+    letter = tables["dead_letters"].get(record.dead_id)
+    if letter is not None:  # else its footage was removed, and the letter with it
+        again = _time(letter, "died_at") > record.replayed_at
+        body = record.model_dump(mode="json") | {"status": "dead" if again else "replayed"}
+        tables["dead_letters"].merge(record.dead_id, body)
 
 
 def _concept(record: ConceptChanged, tables: Tables) -> None:
@@ -249,9 +263,14 @@ def _snapshot_requested(record: SnapshotRequested, tables: Tables) -> None:
 
 
 def _snapshot_finished(record: SnapshotFinished, tables: Tables) -> None:
-    snapshot = tables["snapshots"].get(record.tag)
-    if snapshot is None or snapshot["status"] != "withdrawn":
+    status = (tables["snapshots"].get(record.tag) or {}).get("status")
+    # A later request for a tag that is taken fails; the snapshot stands.
+    if status != "withdrawn" and (status != "created" or record.status != "failed"):
         tables["snapshots"].merge(record.tag, record.model_dump(mode="json"))
+
+
+def _time(body: Json, field: str) -> datetime:
+    return datetime.fromisoformat(body[field])
 
 
 _DOCUMENT_FOLDS: dict[type[Record], Callable[[Any, Tables], None]] = {
@@ -281,10 +300,14 @@ def _densified_columns(record: ClipDensified) -> ClipRow:
     return annotation_columns(record.annotation, record.recipe) | {"video_id": record.video_id}
 
 
+def _dead_columns(record: DeadLetter) -> ClipRow:
+    return {"dead": record.dead_id} | ({"video_id": record.video_id} if record.video_id else {})
+
+
 _CLIP_COLUMNS: dict[type[Record], Callable[[Any], ClipRow]] = {
     ClipSegmented: lambda record: segmented_columns(record.clip),
     ClipEmbedded: _embedded_columns,
     ClipDensified: _densified_columns,
     ClipCurated: curation_columns,
-    DeadLetter: lambda record: {"dead": record.dead_id},
+    DeadLetter: _dead_columns,
 }

@@ -1,0 +1,199 @@
+"""Removal: everything of a video or a source goes, everywhere, and the proof says what went.
+
+The plan is durable before the first deletion, and every deletion may be repeated: a removal that is killed at any
+point and run again ends the same. What records on topics hold ages out with their topic's retention.
+"""
+
+import json
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from store.export import sha256_of
+from store.records import Json, RemovalDone, RemovalRequested, digest
+from store.removed import CLIP_MEDIA, delete_media, ids_in_letter, ids_in_object, tombstone, withdraw_run
+from store.snapshots import is_withdrawn, withdraw_snapshot
+from store.store import Store
+from store.tables import sql_in
+
+_LONGEST_WRITE = timedelta(hours=1)
+"""Chosen: an unfinished media file as old as this was left by a killed process."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a removal takes away."""
+
+    video_ids: frozenset[str] = frozenset()
+    clip_ids: frozenset[str] = frozenset()
+    media_keys: frozenset[str] = frozenset()
+    snapshots: frozenset[str] = frozenset()
+    runs: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, body: Json) -> "_Plan":
+        """The plan that a removal's document holds."""
+        return cls(*(frozenset(body.get(field.name, ())) for field in fields(cls)))
+
+    def __or__(self, other: "_Plan") -> "_Plan":
+        return _Plan(*(getattr(self, field.name) | getattr(other, field.name) for field in fields(self)))
+
+    def listed(self) -> Json:
+        """As JSON."""
+        return {field.name: sorted(getattr(self, field.name)) for field in fields(self)}
+
+
+def remove(store: Store, request: RemovalRequested, snapshots_root: Path, now: datetime) -> RemovalDone:
+    """Remove a video, or all videos of a source, from the store and from every snapshot and adapter made of them.
+
+    A snapshot whose version of the table knew a removed clip, published or not, is withdrawn as a whole; so is
+    a run trained on one, and every run whose adapter started from a withdrawn one. Bytes that other footage shares
+    stay. Runs in the process that writes the store, between writes; asking twice gives the same proof.
+    """
+    known = store.removals.get(request.removal_id) or request.model_dump(mode="json") | {"status": "requested"}
+    plan = _found(store, request) | _noted(store, request)
+    store.removals.put({request.removal_id: known | plan.listed()})
+    _close_videos(store, request, plan)
+    for run_id in sorted(plan.runs):
+        withdraw_run(store, run_id, f"it was trained on footage that removal {request.removal_id} took away")
+    for tag in sorted(plan.snapshots):
+        _withdraw_snapshot(store, snapshots_root, tag, request.removal_id)
+    _strike_concepts(store, plan)
+    store.dead_letters.delete(_letters(store, plan))
+    store.reviews.delete(_reviews(store, plan))
+    store.clips.delete(sorted(plan.clip_ids))
+    plan = replace(plan, media_keys=frozenset(delete_media(store, plan.media_keys)))
+    store.media.sweep(now - _LONGEST_WRITE)
+    store.purge()
+    return RemovalDone.model_validate(
+        plan.listed()
+        | {
+            "removal_id": request.removal_id,
+            "verified": _is_gone(store, plan, snapshots_root),
+            "done_at": known.get("done_at", now),
+        }
+    )
+
+
+def _found(store: Store, request: RemovalRequested) -> _Plan:
+    """What the store holds of the footage now."""
+    if request.subject == "video":
+        video_ids = {request.subject_id}
+    else:
+        video_ids = {id_ for id_, body in store.videos.all().items() if body.get("source") == request.subject_id}
+        rows = store.clips.select(where=sql_in("source", [request.subject_id]), columns=["video_id"])
+        video_ids |= {row["video_id"] for row in rows}
+    videos = store.videos.get_many(video_ids).values()
+    rows = store.clips.select(where=sql_in("video_id", video_ids), columns=CLIP_MEDIA)
+    clip_ids = {row["clip_id"] for row in rows} | {id_ for body in videos for id_ in body.get("clip_ids", ())}
+    objects = store.media.keys()
+    manifests = {key for key in objects if key.endswith(".json") and clip_ids & ids_in_object(store, key)}
+    runs = _runs(store, clip_ids, manifests)
+    media_keys = manifests | {key for key in objects if sha256_of(key) in video_ids}
+    media_keys.update(row[column] for row in rows for column in CLIP_MEDIA if row[column])
+    media_keys.update(body["media_key"] for body in videos if "media_key" in body)
+    media_keys.update(key for run in store.runs.get_many(runs).values() for key in run.get("artefacts", {}).values())
+    return _Plan(
+        video_ids=frozenset(video_ids),
+        clip_ids=frozenset(clip_ids),
+        media_keys=frozenset(media_keys),
+        snapshots=frozenset(_snapshots(store, video_ids)),
+        runs=frozenset(runs),
+    )
+
+
+def _noted(store: Store, request: RemovalRequested) -> _Plan:
+    """What this removal, or an earlier one of the same footage, set out to take away."""
+    plan = _Plan()
+    for body in store.removals.all().values():
+        if (body["subject"], body["subject_id"]) == (request.subject, request.subject_id):
+            plan |= _Plan.of(body)
+    return plan
+
+
+def _runs(store: Store, clip_ids: set[str], manifests: set[str]) -> set[str]:
+    """Runs trained on the clips, or to be, and all whose adapter started from one of theirs."""
+    runs = store.runs.all()
+    found = {
+        run_id
+        for run_id, body in runs.items()
+        if clip_ids & set(body.get("clip_ids", ())) or body.get("members_key") in manifests
+    }
+    while heirs := {run_id for run_id, body in runs.items() if body.get("parent") in found} - found:
+        found |= heirs
+    return found
+
+
+def _snapshots(store: Store, video_ids: set[str]) -> set[str]:
+    """Tags of the versions that hold a row of the videos."""
+    where = sql_in("video_id", video_ids)
+    tags = store.clips.tags().items()
+    return {tag for tag, version in tags if store.clips.select(where=where, columns=["clip_id"], version=version)}
+
+
+def _close_videos(store: Store, request: RemovalRequested, plan: _Plan) -> None:
+    """From here on late records of the videos are refused; a source's releases do not outlive its footage."""
+    known = store.videos.get_many(plan.video_ids)
+    store.videos.put(
+        {
+            video_id: tombstone(video_id, known.get(video_id, {}).get("source"), request.removal_id)
+            for video_id in sorted(plan.video_ids)
+            if known.get(video_id, {}).get("status") != "removed"
+        }
+    )
+    if request.subject == "source" and (source := store.sources.get(request.subject_id)) is not None:
+        store.sources.put({request.subject_id: source | {"answers": {}, "released": {}}})
+
+
+def _withdraw_snapshot(store: Store, snapshots_root: Path, tag: str, removal_id: str) -> None:
+    known = store.snapshots.get(tag) or {"tag": tag}
+    if known.get("status") != "withdrawn":
+        reason = f"it held footage that removal {removal_id} took away"
+        store.snapshots.put({tag: known | {"status": "withdrawn", "reason": reason, "clip_ids": []}})
+    withdraw_snapshot(store, snapshots_root, tag, removal_id)
+
+
+def _strike_concepts(store: Store, plan: _Plan) -> None:
+    """Take the clips out of the concepts' manifests; what was known of such a concept waits to be computed anew."""
+    for name, body in store.concepts.all().items():
+        if not plan.clip_ids & ids_in_object(store, body["members_key"]):
+            continue
+        members = json.loads(store.media.read(body["members_key"]))
+        left = [member for member in members if member["clip_id"] not in plan.clip_ids]
+        eligible = store.clips.get_many(member["clip_id"] for member in left if member["eligible"])
+        key = store.media.put_bytes(json.dumps(left, sort_keys=True).encode(), "json")
+        struck = {
+            "members_key": key,
+            "members_digest": digest(left),
+            "n_members": len(left),
+            "n_eligible": len(eligible),
+            "n_videos": len({row["video_id"] for row in eligible.values()}),
+            "purity": None,
+            "purity_low": None,
+            "ready": False,
+            "reasons": ["footage was removed since; the next curation tells"],
+            "status": "waiting",
+        }
+        store.concepts.put({name: body | struck})
+
+
+def _letters(store: Store, plan: _Plan) -> list[str]:
+    ids = plan.video_ids | plan.clip_ids
+    return [dead_id for dead_id, letter in store.dead_letters.all().items() if ids_in_letter(letter) & ids]
+
+
+def _reviews(store: Store, plan: _Plan) -> list[str]:
+    return [id_ for id_, review in store.reviews.all().items() if review["subject_id"] in plan.clip_ids]
+
+
+def _is_gone(store: Store, plan: _Plan, snapshots_root: Path) -> bool:
+    """Look for what the plan took away, in every version of the table that is left."""
+    where = f"{sql_in('video_id', plan.video_ids)} OR {sql_in('clip_id', plan.clip_ids)}"
+    versions = [None, *store.clips.tags().values()]
+    rows = any(store.clips.select(where=where, columns=["clip_id"], version=version) for version in versions)
+    media = any(store.media.exists(key) for key in plan.media_keys)
+    videos = any(body["status"] != "removed" for body in store.videos.get_many(plan.video_ids).values())
+    runs = any(body["status"] != "withdrawn" for body in store.runs.get_many(plan.runs).values())
+    folders = [snapshots_root / tag for tag in plan.snapshots]
+    snapshots = any(folder.exists() and not is_withdrawn(folder) for folder in folders)
+    return not (rows or media or videos or runs or snapshots or _letters(store, plan) or _reviews(store, plan))

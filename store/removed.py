@@ -1,0 +1,163 @@
+"""What was removed, and what becomes of records that speak of it afterwards.
+
+Topics keep no order among each other: a clip's record may arrive after the removal of its footage. Such a record
+is refused, and the media that it brings are deleted.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from store.clips import ClipRow
+from store.records import (
+    ClipCurated,
+    ClipDensified,
+    ClipEmbedded,
+    ClipSegmented,
+    ConceptChanged,
+    DeadLetter,
+    FootageSegmented,
+    FootageSubmitted,
+    Json,
+    Record,
+    ReviewDecided,
+    TrainingFinished,
+)
+from store.store import Store
+from store.tables import sql_in
+
+CLIP_MEDIA = ("media_key", "strip_key", "samples_key")
+"""Columns of the clip table that hold media keys."""
+_ID = re.compile(r"[0-9a-f]{32,64}")
+"""Video ids, clip ids, and the digests in media keys."""
+
+
+@dataclass(frozen=True)
+class Removed:
+    """Footage that was removed.
+
+    ids: of its videos and clips.
+    sources: source to the time at which its removal was last asked for.
+    runs: ids of withdrawn training runs.
+    """
+
+    ids: frozenset[str]
+    sources: Mapping[str, datetime]
+    runs: frozenset[str]
+
+    @classmethod
+    def read(cls, store: Store) -> "Removed":
+        """All that the store knows of."""
+        removals = store.removals.all()
+        if not removals:
+            return cls(frozenset(), {}, frozenset())
+        ids = {id_ for body in removals.values() for field in ("video_ids", "clip_ids") for id_ in body.get(field, ())}
+        sources: dict[str, datetime] = {}
+        for body in removals.values():
+            if body.get("subject") == "source" and "video_ids" in body:
+                asked = datetime.fromisoformat(body["requested_at"])
+                sources[body["subject_id"]] = max(asked, sources.get(body["subject_id"], asked))
+        return cls(frozenset(ids) | store.videos.all("removed").keys(), sources, frozenset(store.runs.all("withdrawn")))
+
+    def concerns(self, record: Record, store: Store) -> bool:
+        """Whether a record speaks of removed footage."""
+        match record:
+            case FootageSubmitted():
+                asked = self.sources.get(record.source)
+                return record.video_id in self.ids or (asked is not None and record.submitted_at <= asked)
+            case FootageSegmented() | ClipEmbedded() | ClipDensified():
+                return record.video_id in self.ids
+            case ClipSegmented():
+                return record.clip.video_id in self.ids
+            case ClipCurated():
+                return record.clip_id in self.ids
+            case ReviewDecided():
+                asked = self.sources.get(record.subject_id) if record.subject == "source" else None
+                return record.subject_id in self.ids or (asked is not None and record.decided_at <= asked)
+            case DeadLetter():
+                return bool(ids_in_letter(record.model_dump(mode="json")) & self.ids)
+            case ConceptChanged():
+                return bool(ids_in_object(store, record.members_key) & self.ids)
+            case TrainingFinished():
+                return record.run_id in self.runs or not self.ids.isdisjoint(record.clip_ids)
+        return False
+
+
+def refuse_late(store: Store, records: Sequence[Record]) -> list[Record]:
+    """The records that do not speak of removed footage; the others' media are deleted."""
+    removed = Removed.read(store)
+    if not removed.ids and not removed.sources:
+        return list(records)
+    late = [record for record in records if removed.concerns(record, store)]
+    keys: set[str] = set()
+    for record in late:
+        match record:
+            case FootageSubmitted():
+                keys.add(record.media_key)
+                if store.videos.get(record.video_id) is None:
+                    store.videos.put({record.video_id: tombstone(record.video_id, record.source, None)})
+            case ClipSegmented():
+                keys.update(getattr(record.clip, column) for column in CLIP_MEDIA)
+            case ConceptChanged():
+                keys.add(record.members_key)
+            case TrainingFinished():
+                keys.update(record.artefacts.values())
+                withdraw_run(store, record.run_id, "it was trained on footage that was removed meanwhile")
+    delete_media(store, keys)
+    return [record for record in records if record not in late]
+
+
+def tombstone(video_id: str, source: str | None, removal_id: str | None) -> Json:
+    """All that is kept of a removed video, so that it is refused when it comes again."""
+    return {"status": "removed", "video_id": video_id, "source": source, "removal_id": removal_id}
+
+
+def withdraw_run(store: Store, run_id: str, reason: str) -> None:
+    """Mark a run as withdrawn; what it was trained on and what it made are struck out."""
+    known = store.runs.get(run_id) or {"run_id": run_id}
+    if known.get("status") != "withdrawn":
+        struck = {"status": "withdrawn", "reason": reason, "artefacts": {}, "clip_ids": []}
+        store.runs.put({run_id: known | struck})
+
+
+def delete_media(store: Store, keys: Collection[str]) -> set[str]:
+    """Delete objects, except those that something in the store still refers to; returns the deleted keys.
+
+    Equal bytes are one object: a still picture's clip may share its media with a clip of other footage.
+    """
+    gone = set(keys) - _in_use(store, keys)
+    for key in sorted(gone):
+        store.media.delete(key)
+    return gone
+
+
+def ids_in_letter(letter: Json) -> set[str]:
+    """Ids that a dead letter mentions, in its fields or in the record that it holds."""
+    raw = base64.b64decode(letter["raw_base64"]).decode(errors="replace")
+    return set(_ID.findall(raw)) | set(_ID.findall(json.dumps(letter | {"raw_base64": ""})))
+
+
+def ids_in_object(store: Store, key: str) -> set[str]:
+    """Ids that a JSON object in media storage mentions; none where it is gone."""
+    return set(_ID.findall(store.media.read(key).decode())) if store.media.exists(key) else set()
+
+
+def _in_use(store: Store, keys: Collection[str]) -> set[str]:
+    """Those of the keys that a clip, a video, a concept or a run refers to."""
+    listed = sorted(keys)
+    used: set[str] = set()
+    for first in range(0, len(listed), 1_000):
+        where = " OR ".join(sql_in(column, listed[first : first + 1_000]) for column in CLIP_MEDIA)
+        used.update(_keys_of(store.clips.select(where=where, columns=CLIP_MEDIA)))
+    used.update(body["media_key"] for body in store.videos.all().values() if body.get("media_key"))
+    used.update(body["members_key"] for body in store.concepts.all().values())
+    for run in store.runs.all().values():
+        used.update(run.get("artefacts", {}).values())
+    return used & set(keys)
+
+
+def _keys_of(rows: Iterable[ClipRow]) -> set[str]:
+    return {row[column] for row in rows for column in CLIP_MEDIA if row[column]}
