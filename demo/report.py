@@ -66,6 +66,8 @@ def find(client: Client, refused: Sequence[tuple[str, str]], settled: bool, snap
 
 def print_report(console: Console, found: Findings, written: Sequence[Path]) -> None:
     """Print what was made, in the order of the road."""
+    if not found.settled:
+        console.print("time ran out before everything was done; this is how far it came")
     for section in (_videos, _clips, _concepts, _runs, _snapshot):
         section(console, found)
     console.rule("pictures and files", align="left")

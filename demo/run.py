@@ -179,33 +179,41 @@ class Bars:
         )
 
 
-def follow(client: Client, bars: Bars, until_s: float) -> bool:
-    """Show progress until everything is done, or until a moment of `time.monotonic`; returns whether it is done."""
+@dataclass(frozen=True)
+class Clock:
+    """Time as the demo spends it; tests give another."""
+
+    now_s: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+def follow(client: Client, bars: Bars, until_s: float, clock: Clock = Clock()) -> bool:
+    """Show progress until everything is done, or until that moment of the clock; returns whether it is done."""
     last: object = None
-    changed_s = time.monotonic()
-    while time.monotonic() < until_s:
+    changed_s = clock.now_s()
+    while clock.now_s() < until_s:
         status, runs = client.get("/status"), client.get("/training")
         n_curated = client.get("/clips", where="curation_recipe IS NOT NULL", limit=1)["total"]
         bars.show(status, n_curated, runs)
         state = (status, n_curated, runs)
         if state != last:
-            last, changed_s = state, time.monotonic()
-        elif status["settled"] and time.monotonic() - changed_s > QUIET_S:
+            last, changed_s = state, clock.now_s()
+        elif status["settled"] and clock.now_s() - changed_s > QUIET_S:
             return True
-        time.sleep(POLL_S)
+        clock.sleep(POLL_S)
     return False
 
 
-def take_snapshot(client: Client, until_s: float) -> Document | None:
-    """Ask for snapshot `demo` and wait for it until a moment of `time.monotonic`; None if time ran out before."""
-    if time.monotonic() >= until_s:
+def take_snapshot(client: Client, until_s: float, clock: Clock = Clock()) -> Document | None:
+    """Ask for snapshot `demo` and wait for it until that moment of the clock; None if it was too late to ask."""
+    if clock.now_s() >= until_s:
         return None
     client.post("/snapshots", tag="demo", note="made by make demo", by="the demo")
-    while time.monotonic() < until_s:
+    while clock.now_s() < until_s:
         snapshot: Document = client.get("/snapshots/demo")
         if snapshot["status"] != "requested":
             return snapshot
-        time.sleep(POLL_S / 2)
+        clock.sleep(POLL_S)
     return {"tag": "demo", "status": "requested"}
 
 

@@ -1,0 +1,215 @@
+"""The demo's parts: what it submits and releases, when it is done, what it prints and draws."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+from rich.progress import Progress
+
+from api.client import Refused
+from demo.charts import SheetRow, write_cluster_map, write_contact_sheet, write_loss_curve
+from demo.report import Findings, dropped_seconds, print_report, reasons
+from demo.run import QUIET_S, Bars, Clock, follow, given_footage, ingest, own_footage, take_snapshot
+from store.errors import InputError
+
+
+class FakeClient:
+    """Answers from tables; a path in `refused` is refused when it is submitted; keeps what was posted."""
+
+    def __init__(self, answers: dict[str, list[Any]], refused: tuple[str, ...] = ()) -> None:
+        self.answers = answers
+        self.refused = refused
+        self.posted: list[tuple[str, dict[str, Any]]] = []
+
+    def get(self, path: str, /, **query: Any) -> Any:
+        """The next answer; the last one again and again."""
+        waiting = self.answers[path]
+        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+
+    def post(self, path: str, /, **body: Any) -> Any:
+        if body.get("path") in self.refused:
+            raise Refused({"error": "InputError", "what": "not a video"})
+        self.posted.append((path, body))
+        return {}
+
+
+class FakeTime:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.at_s = 0.0
+
+    def clock(self) -> Clock:
+        return Clock(lambda: self.at_s, self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        self.at_s += seconds
+
+
+def status(settled: bool, densified: int, embedded: int = 0) -> dict[str, Any]:
+    stages = {"densified": densified, "embedded": embedded}
+    clips = {"total": densified + embedded, "by_stage": stages}
+    return {"settled": settled, "videos": {"done": 1, "segmented": 1}, "clips": clips}
+
+
+def folder_of(*names: str) -> dict[str, list[Any]]:
+    return {"/footage/files": [{"files": [f"/given/{name}" for name in names], "others": 0}]}
+
+
+def strip(colour: tuple[int, int, int]) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (400, 64), colour).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+CLIP = {
+    "clip_id": "c1", "duration_s": 2.5, "cluster": 0, "verdict": "hold", "held_for": ["age"],
+    "decisions": [
+        {"rule": "age", "verdict": "hold", "reason": "1 face(s) whose age nothing here can assess"},
+        {"rule": "signal", "verdict": "keep", "reason": "the picture shows something"},
+    ],
+}  # fmt: skip
+FOUND = Findings(
+    settled=True,
+    refused=(("notes.txt", "not a video"),),
+    videos=({"video": {"status": "done"}, "dropped": [{"start_s": 1.0, "end_s": 1.5, "reason": "too short"}]},),
+    clips=(CLIP, CLIP | {"clip_id": "c2", "verdict": "keep", "held_for": [], "decisions": []}),
+    concepts=(
+        {"concept": "calm", "n_members": 2, "n_eligible": 1, "n_videos": 1, "purity": 0.91, "purity_low": 0.55,
+         "ready": False, "reasons": ["1 clip is open, 8 are needed"]},
+    ),
+    members={"calm": [{"clip_id": "c1", "probability": 0.9}]},
+    runs=({"run_id": "r1", "concept": "calm", "stage": "A", "status": "succeeded", "reason": "",
+           "metrics": {"final_loss": 0.1234567}},),
+    snapshot={"tag": "demo", "status": "created", "n_kept": 1, "n_dropped": 1, "digest": "abc", "folder": "/s/demo"},
+    dead_letters=({"step": "segment", "reason": "half.mp4: truncated"},),
+)  # fmt: skip
+
+
+def printed(found: Findings, written: list[Path]) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    print_report(console, found, written)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_footage_of_its_own_is_released_for_age_with_a_reason(tmp_path: Path) -> None:
+    client = FakeClient(folder_of("a.mp4", "b.mp4"))
+    assert ingest(client, own_footage(tmp_path), lambda done, of: None) == []
+    *submitted, (path, release) = client.posted
+    assert [body["path"] for _, body in submitted] == ["/given/a.mp4", "/given/b.mp4"]
+    assert path == "/reviews"
+    assert (release["verdict"], release["covers"], release["subject_id"]) == ("release", ("age",), "rendered")
+    assert release["reason"]
+
+
+def test_given_footage_is_released_only_with_a_reason(tmp_path: Path) -> None:
+    for release, covers in ((None, ()), ("consent is on file", ("age", "licence"))):
+        client = FakeClient(folder_of("a.mp4"))
+        ingest(client, given_footage(tmp_path, release), lambda done, of: None)
+        assert [body["covers"] for path, body in client.posted if path == "/reviews"] == ([covers] if covers else [])
+
+
+def test_a_file_that_is_refused_is_told_and_the_next_is_taken(tmp_path: Path) -> None:
+    client = FakeClient(folder_of("bad.mp4", "good.mp4"), refused=("/given/bad.mp4",))
+    assert ingest(client, given_footage(tmp_path, None), lambda done, of: None) == [("bad.mp4", "not a video")]
+    assert [body["path"] for _, body in client.posted] == ["/given/good.mp4"]
+
+
+def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no file that looks like a video"):
+        ingest(FakeClient(folder_of()), given_footage(tmp_path, None), lambda done, of: None)
+    client = FakeClient(folder_of("bad.mp4"), refused=("/given/bad.mp4",))
+    with pytest.raises(InputError, match=r"none of the 1 files was taken; the first: bad\.mp4: not a video"):
+        ingest(client, given_footage(tmp_path, None), lambda done, of: None)
+
+
+def test_following_ends_only_when_all_is_settled_and_quiet() -> None:
+    answers = {
+        "/status": [status(True, 0, 3), status(False, 2, 1), status(True, 3)],
+        "/training": [[{"run_id": "r", "concept": "calm", "progress": None}]],
+        "/clips": [{"total": 3}],
+    }
+    time = FakeTime()
+    with Progress(console=Console(file=io.StringIO())) as progress:
+        assert follow(FakeClient(answers), Bars(progress), 100.0, time.clock())
+        assert {task.description: (task.completed, task.total) for task in progress.tasks} == {
+            "videos done": (1, 2),
+            "clips cut and embedded": (3, 3),
+            "clips annotated": (3, 3),
+            "clips placed by clustering": (3, 3),
+        }
+    assert QUIET_S + 2 < time.at_s < QUIET_S + 5
+
+
+def test_following_ends_when_time_is_up_and_shows_the_run() -> None:
+    progress_of_run = {"phase": "lora", "step": 5, "steps": 10, "loss": 0.5}
+    answers = {
+        "/status": [status(False, 2, 1)],
+        "/training": [[{"run_id": "r", "concept": "calm", "progress": progress_of_run}]],
+        "/clips": [{"total": 0}],
+    }
+    with Progress(console=Console(file=io.StringIO())) as progress:
+        assert not follow(FakeClient(answers), Bars(progress), 20.0, FakeTime().clock())
+        assert [t.description for t in progress.tasks if t.completed == 5] == ["LoRA calm lora loss 0.500"]
+
+
+def test_a_snapshot_is_waited_for_but_not_for_ever() -> None:
+    answers = {"/snapshots/demo": [{"status": "requested"}, {"status": "created", "tag": "demo"}]}
+    assert take_snapshot(FakeClient(answers), 10.0, FakeTime().clock()) == {"status": "created", "tag": "demo"}
+    never = {"/snapshots/demo": [{"status": "requested"}]}
+    late = take_snapshot(FakeClient(never), 10.0, FakeTime().clock())
+    assert late == {"tag": "demo", "status": "requested"}
+    assert take_snapshot(FakeClient(never), 0.0, FakeTime().clock()) is None
+
+
+def test_the_reasons_are_counted_by_verdict_and_rule() -> None:
+    assert reasons([CLIP, CLIP]) == {("hold", "age"): (2, "1 face(s) whose age nothing here can assess")}
+    assert dropped_seconds(FOUND.videos * 2) == {"too short": 1.0}
+
+
+def test_the_report_names_everything_that_was_made(tmp_path: Path) -> None:
+    text = printed(FOUND, [tmp_path / "map.png"])
+    for told in (
+        "1 done", "refused: notes.txt: not a video", "dead letter of step segment: half.mp4: truncated",
+        "2 clips, 5 s, in 1 clusters", "whose age nothing here can assess", "0.5 s", "too short",
+        "calm", "0.91 (0.55)", "no: 1 clip is open, 8 are needed", "r1: concept calm, stage A: succeeded",
+        "final_loss: 0.1235", "demo: 1 clips kept, 1 held or dropped", "digest abc", "/s/demo",
+        str(tmp_path / "map.png"),
+    ):  # fmt: skip
+        assert told in text, told
+
+
+def test_the_report_says_what_is_missing_when_time_ran_out() -> None:
+    text = printed(replace(FOUND, settled=False, runs=(), concepts=(), snapshot=None), [])
+    for told in (
+        "time ran out before everything was done",
+        "none was computed",
+        "no concept was ready",
+        "none was asked for",
+    ):
+        assert told in text, told
+
+
+def test_the_contact_sheet_shows_every_clip_under_its_title(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.png"
+    groups = {"calm": [SheetRow(strip((250, 0, 0)), "a\nb")], "none": [SheetRow(strip((0, 0, 250)), "c\nd")]}
+    write_contact_sheet(path, groups)
+    column = np.array(Image.open(path).convert("RGB"))[:, 100]
+    red, blue = (np.flatnonzero((np.abs(column.astype(int) - c) < 12).all(axis=1)) for c in ((250, 0, 0), (0, 0, 250)))
+    assert len(red) == len(blue) == 64
+    assert red.max() < blue.min()
+
+
+def test_charts_are_drawn_also_from_little(tmp_path: Path) -> None:
+    points = np.array([[0.0], [1.0], [np.nan]])
+    write_cluster_map(tmp_path / "map.png", points, [0, None, None], ["", "outlier", ""])
+    write_loss_curve(tmp_path / "loss.png", "calm", {"lora": [(1, 1.0), (2, 0.5)], "base": [(1, 2.0)]})
+    for name in ("map.png", "loss.png"):
+        picture = np.array(Image.open(tmp_path / name).convert("L"))
+        assert picture.std() > 5
