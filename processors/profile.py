@@ -8,7 +8,7 @@ The profiles that come with Cliploom lie in `processors/profiles`; a path to a T
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,14 +47,24 @@ def load_profile(name_or_path: str | Path, models_folder: Path | None = None) ->
             in the Hugging Face cache when the processor loads.
 
     Raises:
-        SettingsError: no such profile, a file that is no profile, an unknown processor or option, two
-            processors that give one column, a column that nobody gives, a cycle, or more than clips hold.
+        SettingsError: no such profile, a file that is no profile, an unknown processor or option, or what
+            `create_profile` refuses.
     """
     path = _profile_path(name_or_path)
-    processors = [_processor(entry, path, models_folder) for entry in _entries(path)]
-    _check_ids(processors, path)
-    _check_reads(processors, path)
-    return Profile(path.stem, _in_running_order(processors, path))
+    return create_profile(path.stem, [_processor(entry, path, models_folder) for entry in _entries(path)])
+
+
+def create_profile(name: str, processors: Sequence[Processor]) -> Profile:
+    """The profile of these processors, in running order.
+
+    Raises:
+        SettingsError: a processor or a column that is there twice, a column that is read and nobody gives,
+            processors that wait for each other, or one that reads more than clips hold.
+    """
+    _check_unique(name, processors)
+    for processor in processors:
+        _check_reads(name, processor)
+    return Profile(name, _in_running_order(name, processors))
 
 
 def _profile_path(name_or_path: str | Path) -> Path:
@@ -77,7 +87,7 @@ def _entries(path: Path) -> list[Mapping[str, Any]]:
     entries = content.pop("processor", None)
     if content:
         raise SettingsError(f"profile {path} has unknown keys {', '.join(content)}; it holds only [[processor]]")
-    if not isinstance(entries, list) or not entries:
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise SettingsError(f"profile {path} names no processor; write at least one [[processor]] with an id")
     return entries
 
@@ -95,52 +105,48 @@ def _processor(entry: Mapping[str, Any], path: Path, models_folder: Path | None)
         raise SettingsError(f"profile {path}: {error}") from error
 
 
-def _check_ids(processors: Iterable[Processor], path: Path) -> None:
-    givers: dict[str, str] = {}
+def _check_unique(name: str, processors: Sequence[Processor]) -> None:
     ids = [processor.id for processor in processors]
-    for processor_id in ids:
-        if ids.count(processor_id) > 1:
-            raise SettingsError(f"profile {path} names processor {processor_id!r} twice; keep one")
+    if twice := {processor_id for processor_id in ids if ids.count(processor_id) > 1}:
+        raise SettingsError(f"profile {name} names {', '.join(sorted(twice))} twice; keep one")
+    givers: dict[str, str] = {}
     for processor in processors:
         for column in processor.columns:
             if column.name in givers:
                 both = f"{givers[column.name]} and {processor.id}"
-                raise SettingsError(f"profile {path}: column {column.name!r} is given by {both}; keep one")
+                raise SettingsError(f"profile {name}: column {column.name!r} is given by {both}; keep one")
             givers[column.name] = processor.id
 
 
-def _check_reads(processors: Iterable[Processor], path: Path) -> None:
-    """Raises SettingsError where a processor asks for more than the sample pack of a clip holds."""
-    for processor in processors:
-        reads = processor.reads
-        for what, asked, held, unit in (
-            ("frames", reads.frame_rate_hz, SAMPLE_RATE_HZ, "Hz"),
-            ("frames", reads.longest_px, SAMPLE_LONGEST_PX, "px"),
-            ("sound", reads.audio_rate_hz, SAMPLE_AUDIO_RATE_HZ, "Hz"),
-        ):
-            if asked is not None and asked > held:
-                raise SettingsError(
-                    f"profile {path}: {processor.id} reads {what} at {asked:g} {unit}, "
-                    f"but clips hold at most {held:g} {unit}; ask for less"
-                )
+def _check_reads(name: str, processor: Processor) -> None:
+    reads = processor.reads
+    for what, asked, held, unit in (
+        ("frames", reads.frame_rate_hz, SAMPLE_RATE_HZ, "Hz"),
+        ("frames", reads.longest_px, SAMPLE_LONGEST_PX, "px"),
+        ("sound", reads.audio_rate_hz, SAMPLE_AUDIO_RATE_HZ, "Hz"),
+    ):
+        if asked is not None and asked > held:
+            raise SettingsError(
+                f"profile {name}: {processor.id} reads {what} at {asked:g} {unit}, but clips hold at most "
+                f"{held:g} {unit}; ask for less"
+            )
 
 
-def _in_running_order(processors: list[Processor], path: Path) -> tuple[Processor, ...]:
-    """Processors after those whose columns they read; otherwise in the order of the file."""
+def _in_running_order(name: str, processors: Sequence[Processor]) -> tuple[Processor, ...]:
+    """Processors after those whose columns they read; otherwise in the order given."""
     given = {column.name for processor in processors for column in processor.columns}
     for processor in processors:
-        if missing := [name for name in processor.reads.columns if name not in given]:
+        if missing := [column for column in processor.reads.columns if column not in given]:
             raise SettingsError(
-                f"profile {path}: {processor.id} reads {', '.join(missing)}, which no processor of it gives; add one"
+                f"profile {name}: {processor.id} reads {', '.join(missing)}, which no processor of it gives; add one"
             )
     waiting, ready, order = list(processors), set[str](), list[Processor]()
     while waiting:
         runnable = [processor for processor in waiting if ready.issuperset(processor.reads.columns)]
         if not runnable:
             ids = ", ".join(processor.id for processor in waiting)
-            raise SettingsError(f"profile {path}: {ids} wait for each other's columns; break the circle")
-        first = runnable[0]
-        order.append(first)
-        waiting.remove(first)
-        ready.update(column.name for column in first.columns)
+            raise SettingsError(f"profile {name}: {ids} wait for each other's columns; break the circle")
+        order.append(runnable[0])
+        waiting.remove(runnable[0])
+        ready.update(column.name for column in runnable[0].columns)
     return tuple(order)

@@ -21,8 +21,6 @@ LINK_GROWTH = 2.0
 people walking towards a camera do so in half a second."""
 LINK_GAP_S = 1.6
 """Chosen: a face that is hidden (a hand, a turn) for two samples keeps its track."""
-LONE_SCORE = 0.98
-"""Chosen: of 21 faces seen in one sample only, the three that were none scored 0.924, 0.926 and 0.968."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,8 @@ class Mtcnn(Processor):
     columns = (
         Column(name="face_count", kind="int", unit="faces", low=0, source="largest number of faces at once; MTCNN"),
         Column(name="face_area", kind="float", low=0.0, high=1.0,
-               source="share of the frame of the largest track's median box; None without a face"),
+               source="share of the frame of the largest track's median box, among tracks seen more than once where "
+               "there are any; None without a face"),
         Column(name="face_tracks", kind="json",
                source="MTCNN, Zhang et al. 2016, by facenet-pytorch; list of {track, times_s, boxes_xyxy in 0..1, "
                "scores}"),
@@ -83,10 +82,13 @@ class Mtcnn(Processor):
 
     def _measured(self, clip: DecodedClip) -> Row:
         faces = self._faces(clip.frames_rgb)
-        tracks = [track for track in linked(clip.frame_times_s, faces) if _is_sure(track, len(faces))]
+        tracks = linked(clip.frame_times_s, faces)
+        # Of 21 faces that were seen in one sample only, three were none, and large: they must not set the area.
+        # They count, though: what may show a person must not pass for empty.
+        seen_again = [track for track in tracks if len(track.times_s) > 1]
         return {
-            "face_count": max(sum(time_s in track.times_s for track in tracks) for time_s in clip.frame_times_s),
-            "face_area": max((track.area for track in tracks), default=None),
+            "face_count": max(len(boxes) for boxes, _ in faces),
+            "face_area": max((track.area for track in seen_again or tracks), default=None),
             "face_tracks": [
                 {"track": i, "times_s": t.times_s, "boxes_xyxy": [b.tolist() for b in t.boxes_xyxy], "scores": t.scores}
                 for i, t in enumerate(tracks)
@@ -133,11 +135,6 @@ def linked(times_s: np.ndarray, faces: Sequence[tuple[np.ndarray, np.ndarray]]) 
                 tracks.append(owners[box])
             owners[box].add(float(time_s), boxes[box], float(scores[box]))
     return tracks
-
-
-def _is_sure(track: Track, n_frames: int) -> bool:
-    """Whether a track is a face: one seen in a single sample of several must be surer than one seen again."""
-    return len(track.times_s) > 1 or n_frames == 1 or track.scores[0] >= LONE_SCORE
 
 
 def _grown(boxes_xyxy: np.ndarray) -> np.ndarray:
