@@ -63,9 +63,9 @@ def _print_one(console: Console, answer: Json) -> None:
 
 
 def _print_diff(console: Console, answer: Json) -> None:
-    rows = [(clip, "added", None) for clip in answer["added"]]
-    rows += [(clip, "removed", None) for clip in answer["removed"]]
-    rows += [(clip, "changed", columns) for clip, columns in answer["changed"].items()]
+    rows = [(clip, "added", "") for clip in answer["added"]]
+    rows += [(clip, "removed", "") for clip in answer["removed"]]
+    rows += [(clip, "changed", text(columns)) for clip, columns in answer["changed"].items()]
     rows += [(clip, "verdict", f"{text(was)} to {text(now)}") for clip, (was, now) in answer["verdicts"].items()]
     console.print(grid("", ("clip", "what", "how"), rows))
     same = answer["digests"][0] == answer["digests"][1]
