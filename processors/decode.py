@@ -1,0 +1,450 @@
+"""The only media input: opens footage, refuses what is none, and reads it once.
+
+    source = open_source(path)          # container checks, tracks chosen, nothing decoded
+    for item in source.read():          # ONE pass: pictures and sound, as the decoders give them
+        ...
+    source.facts()                      # what was found, with warnings, for `footage.segmented`
+
+Media time is the integer `pts` of the video stream's own `time_base`; sound is placed on it by its own pts.
+`probe` looks at a file without reading it through. Sample packs, the form in which a clip's frames, sound and
+curves reach the processors, are written and read here too (`write_samples`, `read_samples`).
+"""
+
+import json
+import struct
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import cv2
+import numpy as np
+
+from processors.base import Curve, DecodedClip
+from processors.color import colour_of
+from store.errors import InputError
+from store.records import Json
+
+CURVE_RATE_HZ = 10
+"""Rate of the curves measured while decoding."""
+SAMPLE_RATE_HZ = 4
+"""Rate of a sample pack's frames: chosen, twice the rate at which the slowest processor looks."""
+SAMPLE_LONGEST_PX = 384
+"""Longest side of a sample pack's frames: chosen, faces of a tenth of the height stay above 20 px for MTCNN."""
+SAMPLE_AUDIO_RATE_HZ = 16_000
+SAMPLE_JPEG_QUALITY = 92
+
+VIDEO_CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,gif,apng,rm,dv,h264,hevc,m4v"
+OTHER_CONTAINERS = (
+    "mp3,wav,flac,aac,amr,aiff,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe,image2"
+)
+"""Opened only so that the refusal can say what was found. Playlists (hls, concat) are never opened: they would
+name other files."""
+ACCEPTED = "MP4/MOV, MKV/WebM, AVI, MPEG-TS/PS, FLV, WMV, OGG, MXF or GIF with at least two pictures (H.264, HEVC, VP9, AV1, MPEG-4, ProRes and the like)"
+
+MISSING_LEAST_S = 1.0
+MISSING_SHARE = 0.05
+"""A file that ends this much before its declared end is truncated: chosen, above the differences between the
+tracks' ends of the 30 intact files tried (at most 0.4 s)."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded picture with its time, `pts` in ticks of the video's time base, strictly ascending."""
+
+    frame: av.VideoFrame
+    pts: int
+
+
+@dataclass(frozen=True)
+class Sound:
+    """One decoded stretch of sound; `start_s` is its time, None where the container gives none."""
+
+    frame: av.AudioFrame
+    start_s: Fraction | None
+
+
+class PictureClock:
+    """Gives every picture a strictly ascending pts.
+
+    Decoders give pictures in the order of presentation, so a pts that goes back is wrong. AVI keeps no pts, and
+    what the demuxer guesses is wrong with packed B-frames, while dts counts pictures: dts is used there.
+    """
+
+    def __init__(self, prefer_dts: bool, step: int) -> None:
+        """step: length of one picture in ticks where nothing better is known."""
+        self._prefer_dts = prefer_dts
+        self._step = max(1, step)
+        self._last: int | None = None
+        self.repaired = 0
+
+    def stamp(self, frame: av.VideoFrame) -> int:
+        """The picture's pts, taken from the frame, or one step after the last where that is missing or goes back."""
+        first, second = (frame.dts, frame.pts) if self._prefer_dts else (frame.pts, frame.dts)
+        pts = first if first is not None else second
+        if self._last is None:
+            pts = 0 if pts is None else pts
+        elif pts is None or pts <= self._last:
+            pts = self._last + self._step
+            self.repaired += 1
+        self._last = pts
+        return pts
+
+
+@dataclass
+class Source:
+    """An opened video; a context manager that closes its container."""
+
+    path: Path
+    container: av.container.InputContainer
+    video: av.VideoStream
+    audio: av.AudioStream | None
+    clock: PictureClock
+    n_pictures: int = 0
+    end_pts: int | None = None
+    """End of the last picture read."""
+    _broken: Counter[str] = field(default_factory=Counter)
+    _found: Json = field(default_factory=dict)
+    _interlaced: bool = False
+
+    def __enter__(self) -> "Source":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.container.close()
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds per tick of the video stream."""
+        assert self.video.time_base is not None
+        return self.video.time_base
+
+    @property
+    def step(self) -> int:
+        """Ticks of one picture at the stream's nominal rate; at least 1."""
+        return _nominal_step(self.video)
+
+    def read(self) -> Iterator[Picture | Sound]:
+        """Every picture and stretch of sound, in the order in which they lie in the file.
+
+        Broken packets are counted and passed over (see `facts`).
+
+        Raises:
+            InputError: fewer than two pictures could be decoded, or the file ends long before its declared end.
+        """
+        for packet in self._packets():
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                self._broken["sound" if packet.stream is self.audio else "video"] += 1
+                continue
+            for frame in frames:
+                if isinstance(frame, av.VideoFrame):
+                    yield self._picture(frame)
+                elif isinstance(frame, av.AudioFrame):
+                    yield _sound(frame)
+        self._check_end()
+
+    def _packets(self) -> Iterator[av.Packet]:
+        streams = [self.video] if self.audio is None else [self.video, self.audio]
+        try:
+            yield from self.container.demux(*streams)
+        except av.FFmpegError as error:
+            self._broken[f"container ({error.strerror})"] += 1
+            for stream in streams:
+                flush = av.Packet()
+                flush.stream = stream
+                yield flush
+
+    def _picture(self, frame: av.VideoFrame) -> Picture:
+        pts = self.clock.stamp(frame)
+        self.end_pts = pts + (frame.duration or self.step)
+        self.n_pictures += 1
+        self._interlaced = self._interlaced or frame.interlaced_frame
+        if not self._found:
+            self._found = _picture_facts(frame, self.video)
+        return Picture(frame, pts)
+
+    def _check_end(self) -> None:
+        if self.n_pictures < 2:
+            raise InputError(
+                f"{self.path.name}: {self.n_pictures} picture(s) could be decoded, a video has at least two"
+                f"{' (' + '; '.join(self.warnings()) + ')' if self.warnings() else ''}; expected {ACCEPTED}"
+            )
+        declared = self.video.duration
+        if declared is None or self.end_pts is None or not self._broken:
+            return
+        missing_s = float((declared + (self.video.start_time or 0) - self.end_pts) * self.time_base)
+        if missing_s > max(MISSING_LEAST_S, MISSING_SHARE * float(declared * self.time_base)):
+            raise _truncated(self.path, f"decoding stops {missing_s:.1f} s before the declared end ({'; '.join(self.warnings())})")
+
+    def share_read(self) -> float:
+        """How much of the declared length has been read, 0 to 1; 0 where no length is declared."""
+        declared = self.video.duration or (self.container.duration or 0) / av.time_base / self.time_base
+        done = (self.end_pts or 0) - (self.video.start_time or 0)
+        return min(1.0, max(0.0, float(done / declared))) if declared else 0.0
+
+    def warnings(self) -> list[str]:
+        """What was odd but not fatal, for people."""
+        lines = [f"{count} broken {what} packet(s) passed over" for what, count in sorted(self._broken.items())]
+        if self.clock.repaired:
+            lines.append(f"{self.clock.repaired} picture time(s) missing or going back, repaired")
+        if self._interlaced:
+            lines.append("interlaced pictures are used as they are")
+        return lines
+
+    def facts(self) -> Json:
+        """What the file was found to hold; complete once `read` has ended."""
+        declared = self.video.duration
+        return {
+            "container": self.container.format.name,
+            "video_track": self.video.index,
+            "video_tracks": len(self.container.streams.video),
+            "codec": self.video.codec_context.name,
+            "time_base": [self.time_base.numerator, self.time_base.denominator],
+            "rate_hz": float(self.video.average_rate) if self.video.average_rate else None,
+            "declared_s": None if declared is None else round(float(declared * self.time_base), 3),
+            **self._found,
+            "sound_tracks": len(self.container.streams.audio),
+            "sound": None if self.audio is None else _sound_facts(self.audio),
+            "warnings": self.warnings(),
+        }
+
+
+def open_source(path: Path, threads: int = 0) -> Source:
+    """Open a video and choose its tracks: the first with the default disposition, else the first decodable.
+
+    Args:
+        path: the file.
+        threads: of the video decoder; 0 lets FFmpeg choose (one file alone), 1 suits many files side by side.
+
+    Raises:
+        InputError: the file is empty, is no video, holds no picture track, or is truncated.
+    """
+    container = _open_container(path)
+    try:
+        video = _choose([s for s in container.streams.video if not _is_cover(s)])
+        if not isinstance(video, av.VideoStream):
+            raise InputError(f"{path.name}: no video stream; found {_inventory(container)}; expected {ACCEPTED}")
+        _check_index(path, video)
+        _check_tail(path, container)
+        video.thread_type = "AUTO"
+        video.codec_context.thread_count = threads
+        audio = _choose(list(container.streams.audio))
+        clock = PictureClock("avi" in container.format.name, _nominal_step(video))
+    except InputError:
+        container.close()
+        raise
+    return Source(path, container, video, audio if isinstance(audio, av.AudioStream) else None, clock)
+
+
+def probe(path: Path) -> Json:
+    """What a file holds, from its headers, its end and its first two pictures.
+
+    Raises:
+        InputError: the file is empty, no video, a still picture, without a picture track, or truncated.
+    """
+    with open_source(path, threads=1) as source:
+        for item in source.read():
+            if isinstance(item, Picture) and source.n_pictures == 2:
+                break
+        return source.facts()
+
+
+def _open_container(path: Path) -> av.container.InputContainer:
+    name = path.name
+    if not path.is_file():
+        raise InputError(f"{name}: no such file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{name}: the file is empty (0 bytes); expected {ACCEPTED}")
+    whitelist = f"{VIDEO_CONTAINERS},{OTHER_CONTAINERS}"
+    try:
+        return av.open(str(path), options={"format_whitelist": whitelist, "protocol_whitelist": "file"})
+    except av.FFmpegError as error:
+        if _lacks_index(path):
+            raise _truncated(path, "an MP4 without its index (moov)") from error
+        found = f"{path.stat().st_size} bytes of {_describe(path)}"
+        raise InputError(f"{name}: not a video; found {found} ({error.strerror}); expected {ACCEPTED}") from error
+
+
+def _lacks_index(path: Path) -> bool:
+    """Whether the file is an MP4 (ISO 14496-12: boxes of a size and a type) in which no `moov` box follows."""
+    size, at = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while at + 8 <= size:
+            file.seek(at)
+            length, kind = struct.unpack(">I4s", file.read(8))
+            if at == 0 and kind != b"ftyp":
+                return False
+            if kind == b"moov":
+                return False
+            length = struct.unpack(">Q", file.read(8).rjust(8, b"\0"))[0] if length == 1 else length
+            if length < 8:
+                return True
+            at += length
+    return at > 0
+
+
+def _describe(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(512)
+    printable = sum(32 <= byte < 127 or byte in (9, 10, 13) for byte in head)
+    return "text" if printable >= 0.95 * len(head) else f"data starting {head[:8].hex(' ')}"
+
+
+def _truncated(path: Path, evidence: str) -> InputError:
+    return InputError(f"{path.name}: the file is truncated: {evidence}; copy it again whole. Expected {ACCEPTED}")
+
+
+def _is_cover(stream: av.VideoStream) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _choose(streams: list[av.VideoStream] | list[av.AudioStream]) -> av.stream.Stream | None:
+    decodable = [stream for stream in streams if stream.codec_context is not None]
+    default = [stream for stream in decodable if stream.disposition & av.stream.Disposition.default]
+    return (default or decodable or [None])[0]
+
+
+def _inventory(container: av.container.InputContainer) -> str:
+    kinds = Counter("cover picture" if s.type == "video" else s.type for s in container.streams)
+    return f"{container.format.name} with {', '.join(f'{n} {kind}' for kind, n in kinds.items()) or 'no streams'}"
+
+
+def _check_index(path: Path, video: av.VideoStream) -> None:
+    """An MP4 index that names bytes beyond the file's end: the copy was cut off."""
+    size = path.stat().st_size
+    beyond = sum(entry.pos + entry.size > size for entry in video.index_entries)
+    if beyond:
+        raise _truncated(path, f"its index names {beyond} picture(s) beyond its {size} bytes")
+
+
+def _check_tail(path: Path, container: av.container.InputContainer) -> None:
+    """Seek to the declared end in a second container (nothing is decoded) and see whether packets lie there."""
+    if not container.duration:
+        return
+    begin_s = (container.start_time or 0) / av.time_base
+    declared_s = container.duration / av.time_base
+    end_s = begin_s
+    with _open_container(path) as tail:
+        try:
+            tail.seek(int((begin_s + max(0.0, declared_s - MISSING_LEAST_S)) * av.time_base))
+            for packet in tail.demux():
+                if packet.pts is not None and packet.time_base is not None:
+                    end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        except av.FFmpegError:
+            return
+    missing_s = begin_s + declared_s - end_s
+    if missing_s > max(MISSING_LEAST_S, MISSING_SHARE * declared_s):
+        raise _truncated(path, f"it declares {declared_s:.1f} s and ends {missing_s:.1f} s earlier")
+
+
+def _nominal_step(video: av.VideoStream) -> int:
+    rate = video.average_rate or video.guessed_rate or Fraction(25)
+    assert video.time_base is not None
+    return max(1, round(1 / (rate * video.time_base)))
+
+
+def _sound(frame: av.AudioFrame) -> Sound:
+    known = frame.pts is not None and frame.time_base is not None
+    return Sound(frame, frame.pts * frame.time_base if known else None)
+
+
+def _picture_facts(frame: av.VideoFrame, video: av.VideoStream) -> Json:
+    aspect = video.sample_aspect_ratio or Fraction(1)
+    return {
+        "width": frame.width,
+        "height": frame.height,
+        "pixel_format": frame.format.name,
+        "sample_aspect": [aspect.numerator, aspect.denominator],
+        "rotation_degrees": frame.rotation,
+        "colour": colour_of(frame).describe(),
+    }
+
+
+def _sound_facts(audio: av.AudioStream) -> Json:
+    context = audio.codec_context
+    return {
+        "track": audio.index,
+        "codec": context.name,
+        "rate_hz": context.sample_rate,
+        "channels": context.layout.nb_channels,
+        "language": audio.language,
+    }
+
+
+# --- sample packs ----------------------------------------------------------------------------------------
+
+_PACK_MAGIC = b"CLIPSMP1"
+
+
+def write_samples(clip: DecodedClip) -> bytes:
+    """The clip's sample pack: the same clip gives the same bytes.
+
+    Layout: 8 bytes of magic, length of the header (uint32, little endian), JSON header, then the JPEG frames
+    (quality 92), the sound (int16, little endian) and the curves (float32, little endian), end to end.
+    """
+    frames = [_jpeg(frame) for frame in clip.frames_rgb]
+    sound = b"" if clip.audio is None else np.round(np.clip(clip.audio, -1, 1) * 32767).astype("<i2").tobytes()
+    header = {
+        "duration_s": clip.duration_s,
+        "frame_times_s": [float(time) for time in clip.frame_times_s],
+        "frame_bytes": [len(frame) for frame in frames],
+        "audio_rate_hz": clip.audio_rate_hz,
+        "audio_bytes": None if clip.audio is None else len(sound),
+        "curves": [[name, curve.rate_hz, len(curve.values)] for name, curve in sorted(clip.curves.items())],
+    }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    curves = [curve.values.astype("<f4").tobytes() for _, curve in sorted(clip.curves.items())]
+    return b"".join([_PACK_MAGIC, struct.pack("<I", len(text)), text, *frames, sound, *curves])
+
+
+def read_samples(data: bytes, clip_id: str) -> DecodedClip:
+    """The clip that a sample pack holds.
+
+    Raises:
+        InputError: the bytes are no sample pack, or are cut off.
+    """
+    start = len(_PACK_MAGIC) + 4
+    if data[: len(_PACK_MAGIC)] != _PACK_MAGIC or len(data) < start:
+        raise InputError(f"clip {clip_id}: {len(data)} bytes are no sample pack; segment its video again")
+    end = start + struct.unpack("<I", data[start - 4 : start])[0]
+    header = json.loads(data[start:end])
+    sizes = [*header["frame_bytes"], header["audio_bytes"] or 0, *(4 * n for _, _, n in header["curves"])]
+    if len(data) != end + sum(sizes):
+        raise InputError(f"clip {clip_id}: sample pack of {len(data)} bytes, expected {end + sum(sizes)}; segment its video again")
+    blobs = []
+    for size in sizes:
+        blobs.append(data[end : end + size])
+        end += size
+    n_frames = len(header["frame_bytes"])
+    sound = None if header["audio_bytes"] is None else np.frombuffer(blobs[n_frames], "<i2").astype(np.float32) / 32767
+    return DecodedClip(
+        clip_id=clip_id,
+        duration_s=header["duration_s"],
+        frames_rgb=np.stack([_rgb(blob) for blob in blobs[:n_frames]]),
+        frame_times_s=np.array(header["frame_times_s"]),
+        audio=sound,
+        audio_rate_hz=header["audio_rate_hz"],
+        curves=_read_curves(header["curves"], blobs[n_frames + 1 :]),
+    )
+
+
+def _read_curves(names: list[tuple[str, float, int]], blobs: list[bytes]) -> Mapping[str, Curve]:
+    return {
+        name: Curve(rate_hz, np.frombuffer(blob, "<f4").astype(np.float32))
+        for (name, rate_hz, _), blob in zip(names, blobs, strict=True)
+    }
+
+
+def _jpeg(frame_rgb: np.ndarray) -> bytes:
+    done, coded = cv2.imencode(".jpg", frame_rgb[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, SAMPLE_JPEG_QUALITY])
+    assert done
+    return coded.tobytes()
+
+
+def _rgb(jpeg: bytes) -> np.ndarray:
+    return cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)

@@ -1,0 +1,232 @@
+"""Shot boundaries by signal processing: colour histograms, a small picture, a flash check, a mixture test.
+
+Cuts: the distance of neighbouring pictures stands out of its surroundings (an adaptive ratio, after Yeo and
+Liu, "Rapid scene analysis on compressed video", IEEE TCSVT 1995), and the pictures on either side stay unlike
+(a flash returns to what was before it). Dissolves: pictures some way apart differ though no step between them
+is a cut (the two thresholds of Zhang, Kankanhalli and Smoliar, "Automatic partitioning of full-motion video",
+Multimedia Systems 1993), and, other than with motion, the picture between is the mixture of both. Fades:
+pictures of one flat colour, with the ramps that lead to them and away.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from processors.color import Planes
+from processors.segment.shots import BoundaryDetector, BoundaryStream, Transition
+
+WIDTH, HEIGHT = 32, 18
+NEIGHBOURS = 8
+"""Pictures on either side that a cut must stand out of."""
+FLASH_PICTURES = 5
+"""Longest flash."""
+REACHES = (4, 8, 13, 20)
+"""Half lengths of dissolves, in pictures: up to 1.6 s at 25 Hz."""
+RAMP_PICTURES = 40
+"""Longest fade that is followed back or on."""
+HOLD_PICTURES = 25
+"""A flat picture that stays longer than this between two fades is a shot of its own."""
+LAG = NEIGHBOURS + max(REACHES)
+
+# Thresholds, chosen on compositions of one half of the real footage tried (see tests/bench/segment_ratio.py for
+# what they reach on the other half). Scores are scaled so that 0.5 is sure enough alone.
+CUT_DISTANCE = 0.28
+CUT_RATIO = 6.5
+FLASH_SHARE = 0.5
+"""Of the cut's distance: pictures across a flash are nearer than this."""
+LEAST_SCORE = 0.25
+DISSOLVE_CHANGE = 0.08
+DISSOLVE_RESIDUAL = 0.6
+"""Residual of the mixture at which the score is 0."""
+DISSOLVE_ALIKE = 0.7
+"""Correlation of the two ends' luma above which light changed, not the shot."""
+FLAT_SPREAD = 5.0
+PICTURE_SPREAD = 12.0
+"""Standard deviation of luma: below FLAT_SPREAD a flat colour, above PICTURE_SPREAD a picture for certain."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is kept of a picture.
+
+    histogram: float32 [128], Y' in 64 bins, Cb and Cr in 32 each; each part sums to 1.
+    picture: float32 [3, 18, 32], Y', Cb and Cr in 0..1.
+    spread: standard deviation of the small luma picture, 0..255.
+    """
+
+    histogram: np.ndarray
+    picture: np.ndarray
+    spread: float
+
+
+def look_at(small: Planes) -> Look:
+    """Histograms and 32x18 picture of Y'CbCr planes (uint8)."""
+    bins = zip(small, (64, 32, 32), strict=True)
+    parts = [cv2.calcHist([plane], [0], None, [n], [0, 256])[:, 0] / plane.size for plane, n in bins]
+    picture = np.stack([cv2.resize(plane, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for plane in small])
+    spread = float(picture[0].std())
+    return Look(np.concatenate(parts), picture.astype(np.float32) / 255, spread)
+
+
+def distance(a: Look, b: Look) -> float:
+    """How unlike two pictures are: 0 for the same, about 0.3 to 0.8 across a cut."""
+    histogram = float(np.abs(a.histogram - b.histogram).sum()) / 6
+    return histogram / 2 + float(np.abs(a.picture - b.picture).mean()) * 3
+
+
+class HistogramDetector(BoundaryDetector):
+    """Needs no model."""
+
+    id = "histogram"
+
+    def open(self) -> BoundaryStream:
+        return HistogramStream()
+
+
+class HistogramStream(BoundaryStream):
+    """Looks are kept for LAG pictures and as long as a fade or dissolve is open."""
+
+    def __init__(self) -> None:
+        self._looks: dict[int, Look] = {}
+        self._steps: dict[int, float] = {}
+        self._count = 0
+        self._cuts: list[int] = []
+        self._dissolves: list[tuple[float, Transition]] = []
+        self._last_middle = -1
+        self._flat_start: int | None = None
+        self._fades: list[tuple[int, int]] = []
+
+    @property
+    def settled(self) -> int:
+        open_spans = [t.first for _, t in self._dissolves]
+        if self._flat_start is not None:
+            open_spans.append(self._flat_start - RAMP_PICTURES)
+        return min([self._count - LAG - max(REACHES) - RAMP_PICTURES, *open_spans])
+
+    def push(self, small: Planes) -> list[Transition]:
+        index = self._count
+        self._looks[index] = look_at(small)
+        if index:
+            self._steps[index] = distance(self._looks[index - 1], self._looks[index])
+        self._count += 1
+        found = list(self._cut_at(index - NEIGHBOURS))
+        found += self._dissolve_around(index - LAG)
+        found += self._fade_at(index - RAMP_PICTURES)
+        for old in [key for key in self._looks if key < self.settled - LAG]:
+            del self._looks[old]
+            self._steps.pop(old, None)
+        return found
+
+    def finish(self) -> list[Transition]:
+        found = [t for i in range(max(1, self._count - NEIGHBOURS), self._count) for t in self._cut_at(i)]
+        found += [t for i in range(max(0, self._count - LAG), self._count) for t in self._dissolve_around(i)]
+        found += self._close_dissolve()
+        found += [t for i in range(max(0, self._count - RAMP_PICTURES), self._count) for t in self._fade_at(i)]
+        if self._flat_start is not None:
+            found += self._fade(self._flat_start, self._count)
+        return sorted(found)
+
+    # --- cuts
+
+    def _cut_at(self, index: int) -> Iterator[Transition]:
+        step = self._steps.get(index, 0.0)
+        around = [self._steps[i] for i in range(index - NEIGHBOURS, index + NEIGHBOURS + 1) if i in self._steps and i != index]
+        if not around:
+            return
+        # 0.004: a step of one grey level, so that still pictures do not divide by nothing.
+        ratio = step / (sum(around) / len(around) + 0.004)
+        score = min(step / CUT_DISTANCE, ratio / CUT_RATIO, 1.0)
+        if score < LEAST_SCORE or self._is_flash(index, step):
+            return
+        self._cuts.append(index)
+        yield Transition(index, index, score, HistogramDetector.id)
+
+    def _is_flash(self, index: int, step: float) -> bool:
+        """Whether the pictures some way across `index` are alike."""
+        before, after = self._looks[index - 1], self._looks[index]
+        later = (self._looks[i] for i in range(index + 1, index + 1 + FLASH_PICTURES) if i in self._looks)
+        earlier = (self._looks[i] for i in range(index - 1 - FLASH_PICTURES, index - 1) if i in self._looks)
+        return any(distance(before, look) < FLASH_SHARE * step for look in later) or any(
+            distance(after, look) < FLASH_SHARE * step for look in earlier
+        )
+
+    # --- dissolves
+
+    def _dissolve_around(self, middle: int) -> Iterator[Transition]:
+        for reach in REACHES:
+            first, last = middle - reach, middle + reach
+            if first not in self._looks or last not in self._looks or any(first < cut <= last for cut in self._cuts[-4:]):
+                continue
+            rated = self._mixture(first, middle, last)
+            if rated is not None:
+                self._dissolves.append(rated)
+                self._last_middle = middle
+        if self._dissolves and middle - self._last_middle > NEIGHBOURS:
+            yield from self._close_dissolve()
+
+    def _close_dissolve(self) -> list[Transition]:
+        if not self._dissolves:
+            return []
+        best = max(self._dissolves, key=lambda rated: rated[0])[1]
+        self._dissolves = []
+        return [best]
+
+    def _mixture(self, first: int, middle: int, last: int) -> tuple[float, Transition] | None:
+        """Rank and span of a dissolve between two pictures, None if the middle is no mixture of them."""
+        a, b = self._looks[first].picture, self._looks[last].picture
+        change = float(np.abs(b - a).mean()) * 3
+        if change < DISSOLVE_CHANGE:
+            return None
+        direction = (b - a).ravel()
+        power = float(direction @ direction)
+        offset = (self._looks[middle].picture - a).ravel()
+        share = float(offset @ direction) / power
+        residual = float(np.linalg.norm(offset - share * direction)) / power**0.5
+        score = 1 - residual / DISSOLVE_RESIDUAL
+        if not 0.25 <= share <= 0.75 or score < LEAST_SCORE or _correlation(a[0], b[0]) > DISSOLVE_ALIKE:
+            return None
+        shares = {i: float((self._looks[i].picture - a).ravel() @ direction) / power for i in range(first, last + 1)}
+        begin = max(i for i in shares if i <= middle and (shares[i] < 0.06 or i == first)) + 1
+        end = min(i for i in shares if i >= middle and (shares[i] > 0.94 or i == last))
+        return score * change, Transition(begin, max(end, begin), score, HistogramDetector.id)
+
+    # --- fades
+
+    def _fade_at(self, index: int) -> Iterator[Transition]:
+        look = self._looks.get(index)
+        if look is None:
+            return
+        if self._flat_start is None and look.spread < FLAT_SPREAD:
+            self._flat_start = index
+        elif self._flat_start is not None and look.spread > 2 * FLAT_SPREAD:
+            yield from self._fade(self._flat_start, index)
+            self._flat_start = None
+
+    def _fade(self, flat: int, end: int) -> Iterator[Transition]:
+        """The fades into and out of the flat pictures `flat` to `end - 1`."""
+        first, last = self._ramp(flat, -1), self._ramp(end - 1, +1)
+        fades_out, fades_in = flat - first >= 3, last - (end - 1) >= 3
+        if fades_out and fades_in and end - flat <= HOLD_PICTURES:
+            yield Transition(first + 1, last, 0.9, HistogramDetector.id)
+            return
+        if fades_out:
+            yield Transition(first + 1, min(flat + 1, end), 0.9, HistogramDetector.id)
+        if fades_in:
+            yield Transition(max(end - 1, flat), last, 0.9, HistogramDetector.id)
+
+    def _ramp(self, flat: int, way: int) -> int:
+        """The picture at which the fade from (-1) or to (+1) a full picture begins or is complete."""
+        at, steps = flat, 0
+        while steps < RAMP_PICTURES and at + way in self._looks:
+            if self._looks[at + way].spread < self._looks[at].spread + 0.3 and self._looks[at].spread > FLAT_SPREAD:
+                break
+            at += way
+            steps += 1
+        return at if self._looks[at].spread > PICTURE_SPREAD else flat
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    return float((a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum() + 1e-4))

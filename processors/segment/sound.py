@@ -1,0 +1,97 @@
+"""The sound of a video on the video's own time: resampled, placed by its pts, gaps silent."""
+
+from collections import deque
+from fractions import Fraction
+
+import av
+import numpy as np
+
+from processors.decode import Sound
+
+JITTER_S = Fraction(1, 50)
+"""Stretches that begin this near to the end of the last one follow it without a seam: chosen, above the rounding
+of containers that count milliseconds and below what is seen as out of step (ITU-R BT.1359: 45 ms)."""
+
+
+class SoundTrack:
+    """Interleaved int16 at one rate, kept from the last `discard_before` on."""
+
+    def __init__(self, rate_hz: int, channels: int) -> None:
+        self._rate_hz = rate_hz
+        self._layout = "mono" if channels == 1 else "stereo"
+        self._resampler = self._new_resampler()
+        self._stretches: deque[tuple[int, np.ndarray]] = deque()
+        self._end: int | None = None
+        self.gaps = 0
+        self.broken = 0
+
+    @property
+    def channels(self) -> int:
+        """1 or 2: more are mixed down to stereo."""
+        return 1 if self._layout == "mono" else 2
+
+    @property
+    def known_until_s(self) -> Fraction | None:
+        """The time up to which sound has been read; None before the first."""
+        return None if self._end is None else Fraction(self._end, self._rate_hz)
+
+    def add(self, sound: Sound) -> None:
+        """Take the next decoded stretch."""
+        try:
+            frames = self._resampler.resample(sound.frame)
+        except (ValueError, av.FFmpegError):
+            # The track changed its rate or layout half-way: what the old resampler held is a millisecond.
+            self._resampler = self._new_resampler()
+            try:
+                frames = self._resampler.resample(sound.frame)
+            except (ValueError, av.FFmpegError):
+                self.broken += 1
+                return
+        for frame in frames:
+            self._place(frame, sound.start_s is not None)
+
+    def finish(self) -> None:
+        """The video has ended: take what the resampler still holds."""
+        try:
+            frames = self._resampler.resample(None)
+        except (ValueError, av.FFmpegError):
+            return
+        for frame in frames:
+            self._place(frame, frame.pts is not None)
+
+    def read(self, start_s: Fraction, end_s: Fraction) -> np.ndarray | None:
+        """The sound between two times: int16 [N, channels], silence in gaps; None if no sound lies there at all."""
+        begin, end = round(start_s * self._rate_hz), round(end_s * self._rate_hz)
+        samples = np.zeros((end - begin, self.channels), np.int16)
+        heard = False
+        for at, stretch in self._stretches:
+            first, last = max(begin, at), min(end, at + len(stretch))
+            if first < last:
+                samples[first - begin : last - begin] = stretch[first - at : last - at]
+                heard = True
+        return samples if heard else None
+
+    def discard_before(self, time_s: Fraction) -> None:
+        """Forget what lies wholly before `time_s`."""
+        limit = round(time_s * self._rate_hz)
+        while self._stretches and self._stretches[0][0] + len(self._stretches[0][1]) <= limit:
+            self._stretches.popleft()
+
+    def _new_resampler(self) -> av.AudioResampler:
+        return av.AudioResampler(format="s16", layout=self._layout, rate=self._rate_hz)
+
+    def _place(self, frame: av.AudioFrame, timed: bool) -> None:
+        samples = frame.to_ndarray().reshape(-1, self.channels)
+        at = self._end or 0
+        if timed and frame.pts is not None and frame.time_base is not None:
+            start = round(frame.pts * frame.time_base * self._rate_hz)
+            if self._end is None:
+                at = start
+            elif start > self._end + JITTER_S * self._rate_hz:
+                self.gaps += 1
+                at = start
+            elif start < self._end - JITTER_S * self._rate_hz:
+                samples = samples[self._end - start :]
+        if len(samples):
+            self._stretches.append((at, samples))
+            self._end = at + len(samples)
