@@ -179,7 +179,7 @@ def _strike_concepts(store: Store, plan: _Plan) -> None:
 
 def _letters(store: Store, plan: _Plan) -> list[str]:
     ids = plan.video_ids | plan.clip_ids
-    return [dead_id for dead_id, letter in store.dead_letters.all().items() if ids_in_letter(letter) & ids]
+    return [dead_id for dead_id, letter in store.dead_letters.all().items() if ids & ids_in_letter(letter)]
 
 
 def _reviews(store: Store, plan: _Plan) -> list[str]:
@@ -188,7 +188,7 @@ def _reviews(store: Store, plan: _Plan) -> list[str]:
 
 def _is_gone(store: Store, plan: _Plan, snapshots_root: Path) -> bool:
     """Look for what the plan took away, in every version of the table that is left."""
-    where = f"{sql_in('video_id', plan.video_ids)} OR {sql_in('clip_id', plan.clip_ids)}"
+    where = sql_in("video_id", plan.video_ids)
     versions = [None, *store.clips.tags().values()]
     rows = any(store.clips.select(where=where, columns=["clip_id"], version=version) for version in versions)
     media = any(store.media.exists(key) for key in plan.media_keys)

@@ -8,7 +8,7 @@ import base64
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from store.clips import ClipRow
@@ -91,14 +91,15 @@ def refuse_late(store: Store, records: Sequence[Record]) -> list[Record]:
     removed = Removed.read(store)
     if not removed.ids and not removed.sources:
         return list(records)
+    submitted = [r for r in records if isinstance(r, FootageSubmitted) and removed.concerns(r, store)]
+    removed = replace(removed, ids=removed.ids | {record.video_id for record in submitted})
     late = [record for record in records if removed.concerns(record, store)]
     keys: set[str] = set()
     for record in late:
         match record:
             case FootageSubmitted():
                 keys.add(record.media_key)
-                if store.videos.get(record.video_id) is None:
-                    store.videos.put({record.video_id: tombstone(record.video_id, record.source, None)})
+                keys.update(_close_video(store, record))
             case ClipSegmented():
                 keys.update(getattr(record.clip, column) for column in CLIP_MEDIA)
             case ConceptChanged():
@@ -108,6 +109,16 @@ def refuse_late(store: Store, records: Sequence[Record]) -> list[Record]:
                 withdraw_run(store, record.run_id, "it was trained on footage that was removed meanwhile")
     delete_media(store, keys)
     return [record for record in records if record not in late]
+
+
+def _close_video(store: Store, record: FootageSubmitted) -> set[str]:
+    """Refuse a video whose source was removed before it was told of; returns the media of rows that were faster."""
+    if (store.videos.get(record.video_id) or {}).get("status") == "removed":
+        return set()
+    store.videos.put({record.video_id: tombstone(record.video_id, record.source, None)})
+    rows = store.clips.select(where=sql_in("video_id", [record.video_id]), columns=CLIP_MEDIA)
+    store.clips.delete([row["clip_id"] for row in rows])
+    return _keys_of(rows)
 
 
 def tombstone(video_id: str, source: str | None, removal_id: str | None) -> Json:
