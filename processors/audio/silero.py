@@ -1,5 +1,6 @@
 """Where a clip is spoken in, by silero-vad (MIT; its weights are in the package)."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -36,14 +37,17 @@ class Silero(Processor):
     )
 
     def load(self, device: str) -> None:
-        # silero_vad sets torch's thread count for the whole process when it is imported.
+        # Imported here, as importing silero_vad sets torch's thread count for the whole process.
         n_threads = torch.get_num_threads()
         import silero_vad
 
         torch.set_num_threads(n_threads)
         self._timestamps = silero_vad.get_speech_timestamps
-        # On the processor: a model of 0.3 M parameters that runs window after window gains nothing from a device.
-        self._model: Any = silero_vad.load_silero_vad()
+        with warnings.catch_warnings():
+            # The package reads its TorchScript file in ways that torch and Python are about to give up.
+            warnings.simplefilter("ignore")
+            # On the CPU whatever the device: 0.3 M parameters, one 32 ms window after the other.
+            self._model: Any = silero_vad.load_silero_vad()
         self._digest = sha256((files("silero_vad") / "data" / "silero_vad.jit").read_bytes()).hexdigest()
 
     def weights(self) -> dict[str, str]:

@@ -83,12 +83,9 @@ class Mtcnn(Processor):
     def _measured(self, clip: DecodedClip) -> Row:
         faces = self._faces(clip.frames_rgb)
         tracks = linked(clip.frame_times_s, faces)
-        # Of 21 faces that were seen in one sample only, three were none, and large: they must not set the area.
-        # They count, though: what may show a person must not pass for empty.
-        seen_again = [track for track in tracks if len(track.times_s) > 1]
         return {
             "face_count": max(len(boxes) for boxes, _ in faces),
-            "face_area": max((track.area for track in seen_again or tracks), default=None),
+            "face_area": largest_area(tracks),
             "face_tracks": [
                 {"track": i, "times_s": t.times_s, "boxes_xyxy": [b.tolist() for b in t.boxes_xyxy], "scores": t.scores}
                 for i, t in enumerate(tracks)
@@ -110,6 +107,16 @@ class Mtcnn(Processor):
             scaled = boxes.astype(np.float64) / (width, height, width, height)
             faces.append((np.clip(scaled, 0.0, 1.0), scores.astype(np.float64)))
         return faces
+
+
+def largest_area(tracks: Sequence[Track]) -> float | None:
+    """Share of the frame of the largest track, among those seen more than once where there are any.
+
+    Of 21 faces that were seen in one sample only, three were none, and large: they must not set the area. They
+    count as faces, though: what may show a person must not pass for empty.
+    """
+    seen_again = [track for track in tracks if len(track.times_s) > 1]
+    return max((track.area for track in seen_again or tracks), default=None)
 
 
 def linked(times_s: np.ndarray, faces: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Track]:

@@ -1,0 +1,49 @@
+"""The clips that every processor must cope with, and the whole engine on tiny models."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from processors.base import DecodedClip
+from processors.engine import Engine
+from processors.profile import load_profile
+from processors.tiny import build_tiny_models
+from tests.processors.made_clips import RATE_HZ, face_frames, make_clip, noise, tone
+
+
+@pytest.fixture(scope="session")
+def clips() -> dict[str, DecodedClip]:
+    """The clips that every processor must cope with, by name."""
+    random = np.random.default_rng(3)
+    voice = (tone(150, 5, 0.2) + tone(300, 5, 0.1) + tone(450, 5, 0.05)) * np.repeat([1.0, 0.1] * 5, RATE_HZ // 2)
+    texture = random.integers(0, 255, (8, 96, 128, 3), dtype=np.uint8)
+    made = [
+        make_clip("normal", face_frames(20, 10, 4), voice.astype(np.float32), motion=0.05),
+        make_clip("black", np.zeros((20, 54, 96, 3), np.uint8), np.zeros(5 * RATE_HZ, np.float32), motion=0.0),
+        make_clip("silent", texture, np.zeros(2 * RATE_HZ, np.float32), 2.0, motion=0.4),
+        make_clip("no_sound", texture[:4], None, 1.0, motion=0.4),
+        make_clip("one_frame", face_frames(1), tone(220, 1.0), 1.0),
+        make_clip("faceless", texture, noise(2.0), 2.0, motion=0.01),
+        make_clip("short", face_frames(4, 60), tone(440, 1.0), 1.0, motion=0.1),
+        make_clip("minute_picture", texture[:4, :12, :16], tone(90, 1.0), 1.0, motion=0.1),
+        make_clip("upright", np.ascontiguousarray(face_frames(4).transpose(0, 2, 1, 3)), noise(1.0), 1.0),
+        make_clip("click", texture[:4], np.zeros(8, np.float32) + 0.5, 1.0, motion=np.array([0.0] * 10)),
+    ]
+    return {clip.clip_id: clip for clip in made}
+
+
+@pytest.fixture(scope="session")
+def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the models of the profile `tiny`."""
+    folder = tmp_path_factory.mktemp("models")
+    build_tiny_models(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def engine(models_folder: Path) -> Engine:
+    """Every processor that there is, loaded."""
+    engine = Engine(load_profile("tiny", models_folder))
+    engine.load()
+    return engine

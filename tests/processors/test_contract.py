@@ -1,0 +1,151 @@
+"""What every processor promises, held for every processor of every profile."""
+
+import copy
+import json
+import math
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from processors.base import DecodedClip, Processor, create_processor
+from processors.engine import Engine, Measured
+from processors.profile import load_profile, profile_names
+from store.records import Column
+
+PROCESSOR_IDS = [processor.id for processor in load_profile("tiny").processors]
+"""The profile `tiny` has every processor: `test_no_processor_escapes` holds that true."""
+
+
+@pytest.fixture(scope="module")
+def together(engine: Engine, clips: dict[str, DecodedClip]) -> dict[str, Measured]:
+    """Each clip's measurements, taken in one batch with all others."""
+    return dict(zip(clips, engine.run(list(clips.values())), strict=True))
+
+
+@pytest.fixture(scope="module")
+def backwards(engine: Engine, clips: dict[str, DecodedClip]) -> list[Measured]:
+    return engine.run(list(clips.values())[::-1])
+
+
+@pytest.fixture(scope="module")
+def alone(engine: Engine, clips: dict[str, DecodedClip]) -> dict[str, Measured]:
+    return {name: engine.run([clip])[0] for name, clip in clips.items()}
+
+
+@pytest.fixture(params=PROCESSOR_IDS)
+def processor(request: pytest.FixtureRequest, engine: Engine) -> Processor:
+    return next(p for p in engine.profile.processors if p.id == request.param)
+
+
+def values_of(processor: Processor, measured: Measured) -> dict[str, Any]:
+    return {column.name: measured.values[column.name] for column in processor.columns}
+
+
+def test_no_processor_escapes() -> None:
+    ids = {processor.id for name in profile_names() for processor in load_profile(name).processors}
+    assert ids == set(PROCESSOR_IDS)
+
+
+def test_no_clip_makes_it_fail(processor: Processor, together: dict[str, Measured]) -> None:
+    reasons = {name: m.failed[processor.id] for name, m in together.items() if processor.id in m.failed}
+    assert reasons == {}
+
+
+def test_results_belong_to_their_clips_in_any_order(
+    processor: Processor, backwards: list[Measured], together: dict[str, Measured]
+) -> None:
+    assert [result.clip_id for result in backwards] == list(together)[::-1]
+    for result in backwards:
+        assert values_of(processor, result) == values_of(processor, together[result.clip_id]), result.clip_id
+
+
+def test_company_changes_nothing(
+    processor: Processor, alone: dict[str, Measured], together: dict[str, Measured]
+) -> None:
+    for name, result in alone.items():
+        assert values_of(processor, result) == values_of(processor, together[name]), name
+
+
+def test_it_gives_exactly_its_columns(processor: Processor, engine: Engine, clips: dict[str, DecodedClip]) -> None:
+    clip = clips["normal"]
+    given = {column.name: None for other in engine.profile.processors for column in other.columns}
+    rows = processor.process([clip], [{name: given[name] for name in processor.reads.columns}])
+    assert [set(row) for row in rows if isinstance(row, dict)] == [{column.name for column in processor.columns}]
+
+
+def test_values_keep_to_what_the_columns_declare(processor: Processor, together: dict[str, Measured]) -> None:
+    for name, result in together.items():
+        for column in processor.columns:
+            assert_allowed(column, result.values[column.name], result, name)
+
+
+def assert_allowed(column: Column, value: Any, result: Measured, clip: str) -> None:
+    where = f"{column.name} of {clip}: {value!r:.100}"
+    assert json.loads(json.dumps(value, allow_nan=False)) == value, where
+    if value is None:
+        return
+    kinds = {"float": float, "int": int, "text": str, "vector": list, "curve": list}
+    assert column.kind == "json" or type(value) is kinds[column.kind], where
+    if column.kind == "vector":
+        assert len(value) == column.size, where
+        assert math.isclose(np.linalg.norm(value), 1.0, abs_tol=1e-4), where
+    numbers = {"float": [value], "int": [value], "vector": value, "curve": value}.get(column.kind, [])
+    for number in numbers:
+        assert number is None or column.low is None or number >= column.low, where
+        assert number is None or column.high is None or number <= column.high, where
+
+
+def test_columns_say_what_they_are(processor: Processor) -> None:
+    for column in processor.columns:
+        assert column.source, column.name
+        assert (column.size is not None) == (column.kind == "vector"), column.name
+        assert (column.rate_hz is not None) == (column.kind == "curve"), column.name
+
+
+def test_inputs_stay_as_they_are(
+    processor: Processor, clips: dict[str, DecodedClip], together: dict[str, Measured]
+) -> None:
+    clip, row = clips["normal"], {name: together["normal"].values[name] for name in processor.reads.columns}
+    clip_before, row_before = copy.deepcopy(clip), copy.deepcopy(row)
+    processor.process([clip], [row])
+    assert row == row_before
+    for part in fields(DecodedClip):
+        if part.name != "curves":
+            np.testing.assert_array_equal(getattr(clip, part.name), getattr(clip_before, part.name))
+    for name, curve in clip.curves.items():
+        np.testing.assert_array_equal(curve.values, clip_before.curves[name].values)
+
+
+def test_the_recipe_is_the_same_for_the_same_work(processor: Processor, models_folder: Path) -> None:
+    again = next(p for p in load_profile("tiny", models_folder).processors if p.id == processor.id)
+    again.load("cpu")
+    assert again.recipe == processor.recipe
+
+
+def test_options_that_change_values_change_the_recipe() -> None:
+    for processor_id, options in (("track.mtcnn", {"min_score": 0.8}), ("audio.silero", {"threshold": 0.6})):
+        usual, changed = create_processor(processor_id, {}), create_processor(processor_id, options)
+        usual.load("cpu")
+        changed.load("cpu")
+        assert changed.recipe != usual.recipe
+
+
+def test_where_a_model_lies_does_not_change_the_recipe(models_folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.symlink_to(models_folder / "tiny" / "siglip")
+    recipes = []
+    for folder in (models_folder / "tiny" / "siglip", elsewhere):
+        processor = create_processor("vision.siglip", {"model": str(folder), "size": 32})
+        processor.load("cpu")
+        recipes.append(processor.recipe)
+    assert recipes[0] == recipes[1]
+
+
+def test_a_clip_means_the_same_under_another_id(engine: Engine, clips: dict[str, DecodedClip]) -> None:
+    renamed = replace(clips["short"], clip_id="other")
+    first, second = engine.run([clips["short"], renamed])
+    assert (first.clip_id, second.clip_id) == ("short", "other")
+    assert first.values == second.values

@@ -1,0 +1,156 @@
+"""Profiles that come with Cliploom, and what a wrong one is told."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from processors.base import Processor, Reads
+from processors.profile import create_profile, load_profile, profile_names
+from processors.tiny import build_tiny_models
+from store.errors import ModelUnavailable, SettingsError
+from store.records import Column
+from tests.processors.test_engine import Fake
+
+
+def made(name: str, gives: str, reads: Reads = Reads()) -> Processor:
+    kind = type(name, (Fake,), {"columns": (Column(name=gives, kind="float"),), "reads": reads})
+    return kind()
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_profile_that_comes_along_is_sound(name: str) -> None:
+    profile = load_profile(name)
+    names = [column.name for column in profile.columns]
+    assert len(names) == len(set(names))
+    assert {"face_count", "visual", "sound", "motion_mean", "arousal"} <= set(names)
+
+
+def test_the_profiles_are_these() -> None:
+    assert profile_names() == ["measured", "pretrained", "tiny"]
+
+
+def test_the_measured_profile_claims_no_model() -> None:
+    assert all(column.measured for column in load_profile("measured").columns)
+
+
+def test_pretrained_and_tiny_differ_in_models_only() -> None:
+    pretrained, tiny = load_profile("pretrained"), load_profile("tiny")
+    assert [p.id for p in pretrained.processors] == [p.id for p in tiny.processors]
+    assert {c.name for c in pretrained.columns} == {c.name for c in tiny.columns}
+
+
+def test_a_file_of_ones_own_is_a_profile(tmp_path: Path) -> None:
+    profile = load_profile(write(tmp_path, '[[processor]]\nid = "track.mtcnn"\nmin_score = 0.8\n'))
+    assert profile.name == "mine"
+    assert profile.processors[0].options.min_score == 0.8
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "names no processor"),
+        ("processor = 3", "names no processor"),
+        ("processor = [3]", "names no processor"),
+        ("[[processor]]\nid = ", "is not TOML"),
+        ('colour = "red"\n[[processor]]\nid = "motion.flow"', "unknown keys colour"),
+        ("[[processor]]\nmin_score = 1", "has no id"),
+        ('[[processor]]\nid = "motion.telepathy"', "'motion.telepathy' is not known"),
+        ('[[processor]]\nid = "motion.flow"\nspeed = 2', "options of processor 'motion.flow' are wrong.*speed"),
+        ('[[processor]]\nid = "motion.flow"\n[[processor]]\nid = "motion.flow"', "names motion.flow twice"),
+        ('[[processor]]\nid = "affect.arousal"', "affect.arousal reads loudness_curve.*add one"),
+        ('[[processor]]\nid = "audio.spectrum"', "must define one Processor"),
+    ],
+)
+def test_a_wrong_file_is_told_what_is_wrong(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        load_profile(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("name", ["unheard", "missing.toml", ""])
+def test_an_unknown_profile_is_told_the_known_ones(name: str) -> None:
+    with pytest.raises(SettingsError, match="choose measured, pretrained, tiny"):
+        load_profile(name)
+
+
+def test_a_column_given_twice_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"column 'length' is given by fake\.one and fake\.two; keep one"):
+        create_profile("made", [made("One", "length"), made("Two", "length")])
+
+
+def test_processors_that_wait_for_each_other_are_refused() -> None:
+    egg = made("Egg", "egg", Reads(columns=("hen",)))
+    hen = made("Hen", "hen", Reads(columns=("egg",)))
+    with pytest.raises(SettingsError, match=r"fake\.egg, fake\.hen wait for each other"):
+        create_profile("made", [egg, hen])
+
+
+@pytest.mark.parametrize(
+    ("reads", "told"),
+    [
+        (Reads(frame_rate_hz=25.0), "reads frames at 25 Hz, but clips hold at most 4 Hz"),
+        (Reads(frame_rate_hz=1.0, longest_px=1080), "reads frames at 1080 px, but clips hold at most 384 px"),
+        (Reads(audio_rate_hz=48_000), "reads sound at 48000 Hz, but clips hold at most 16000 Hz"),
+    ],
+)
+def test_more_than_clips_hold_is_refused(reads: Reads, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        create_profile("made", [made("Greedy", "greed", reads)])
+
+
+@pytest.mark.parametrize("processor", ["vision.siglip", "audio.wav2vec2"])
+def test_a_model_that_is_not_here_is_told_how_to_get(processor: str, tmp_path: Path) -> None:
+    text = f'[[processor]]\nid = "{processor}"\nmodel = "nobody/never-made"\nrevision = "abc"\n'
+    profile = load_profile(write(tmp_path, text))
+    with pytest.raises(ModelUnavailable, match="hf download nobody/never-made --revision abc"):
+        profile.processors[0].load("cpu")
+
+
+def test_a_folder_that_is_not_there_is_not_looked_for_on_the_network(tmp_path: Path) -> None:
+    text = '[[processor]]\nid = "vision.siglip"\nmodel = "/not/here/at all"\n'
+    with pytest.raises(ModelUnavailable, match="'/not/here/at all' is not on this machine"):
+        load_profile(write(tmp_path, text)).processors[0].load("cpu")
+
+
+def test_tiny_models_that_are_not_built_are_told_how_to_build() -> None:
+    siglip = next(p for p in load_profile("tiny").processors if p.id == "vision.siglip")
+    with pytest.raises(ModelUnavailable, match="build_tiny_models"):
+        siglip.load("cpu")
+
+
+def test_an_empty_model_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "tiny" / "siglip").mkdir(parents=True)
+    siglip = next(p for p in load_profile("tiny", tmp_path).processors if p.id == "vision.siglip")
+    with pytest.raises(ModelUnavailable, match=r"holds no config\.json with weights"):
+        siglip.load("cpu")
+
+
+def test_a_size_that_the_model_does_not_have_is_told(models_folder: Path, tmp_path: Path) -> None:
+    text = '[[processor]]\nid = "vision.siglip"\nmodel = "tiny/siglip"\nsize = 512\n'
+    profile = load_profile(write(tmp_path, text), models_folder)
+    with pytest.raises(SettingsError, match="gives 32 numbers, not the size = 512"):
+        profile.processors[0].load("cpu")
+
+
+def test_tiny_models_are_the_same_everywhere(models_folder: Path, tmp_path: Path) -> None:
+    build_tiny_models(tmp_path)
+    digests: list[Any] = []
+    for folder in (models_folder, tmp_path):
+        processors = [p for p in load_profile("tiny", folder).processors if p.id in ("vision.siglip", "audio.wav2vec2")]
+        for processor in processors:
+            processor.load("cpu")
+        digests.append([processor.weights() for processor in processors])
+    assert digests[0] == digests[1]
+
+
+def test_tiny_models_that_are_there_are_kept(tmp_path: Path) -> None:
+    folders = build_tiny_models(tmp_path)
+    stamps = [(folder / "model.safetensors").stat().st_mtime_ns for folder in folders]
+    build_tiny_models(tmp_path)
+    assert [(folder / "model.safetensors").stat().st_mtime_ns for folder in folders] == stamps
