@@ -1,11 +1,15 @@
 """The only media input: opens footage, refuses what is none, and reads it once.
 
     source = open_source(path)          # container checks, tracks chosen, nothing decoded
-    for item in source.read():          # ONE pass: pictures and sound, as the decoders give them
+    for picture in source.pictures():   # ONE pass over the pictures
+        ...
+    for sound in source.sounds():       # and one over the sound, taken as far as the pictures have come
         ...
     source.facts()                      # what was found, with warnings, for `footage.segmented`
 
-Media time is the integer `pts` of the video stream's own `time_base`; sound is placed on it by its own pts.
+Media time is the integer `pts` of the video stream's own `time_base`; sound is placed on it by its own pts. Sound
+has a container handle of its own: files are met whose tracks lie 20 s and more apart, and waiting for the sound
+would mean to hold the pictures of all that time.
 `probe` looks at a file without reading it through. Sample packs, the form in which a clip's frames, sound and
 curves reach the processors, are written and read here too (`write_samples`, `read_samples`).
 """
@@ -18,6 +22,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import cv2
@@ -109,12 +114,16 @@ class Source:
     _broken: Counter[str] = field(default_factory=Counter)
     _found: Json = field(default_factory=dict)
     _interlaced: bool = False
+    _beside: av.container.InputContainer | None = None
+    """The sound's own handle, once `sounds` runs."""
 
     def __enter__(self) -> "Source":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.container.close()
+        if self._beside is not None:
+            self._beside.close()
 
     @property
     def time_base(self) -> Fraction:
@@ -127,37 +136,41 @@ class Source:
         """Ticks of one picture at the stream's nominal rate; at least 1."""
         return _nominal_step(self.video)
 
-    def read(self) -> Iterator[Picture | Sound]:
-        """Every picture and stretch of sound, in the order in which they lie in the file.
-
-        Broken packets are counted and passed over (see `facts`).
+    def pictures(self) -> Iterator[Picture]:
+        """Every picture, in order of presentation. Broken packets are counted and passed over (see `facts`).
 
         Raises:
             InputError: fewer than two pictures could be decoded, or the file ends long before its declared end.
         """
-        for packet in self._packets():
-            try:
-                frames = packet.decode()
-            except av.FFmpegError:
-                self._broken["sound" if packet.stream is self.audio else "video"] += 1
-                continue
-            for frame in frames:
-                if isinstance(frame, av.VideoFrame):
-                    yield self._picture(frame)
-                elif isinstance(frame, av.AudioFrame):
-                    yield _sound(frame)
+        for frame in self._frames(self.container, self.video, "video"):
+            yield self._picture(frame)
         self._check_end()
 
-    def _packets(self) -> Iterator[av.Packet]:
-        streams = [self.video] if self.audio is None else [self.video, self.audio]
+    def sounds(self) -> Iterator[Sound]:
+        """Every stretch of the chosen sound track, in order; nothing where there is none."""
+        if self.audio is None:
+            return
+        self._beside = _open_container(self.path)
+        stream = self._beside.streams[self.audio.index]
+        for frame in self._frames(self._beside, stream, "sound"):
+            known = frame.pts is not None and frame.time_base is not None
+            yield Sound(frame, frame.pts * frame.time_base if known else None)
+
+    def _frames(self, container: av.container.InputContainer, stream: av.stream.Stream, what: str) -> Iterator[Any]:
+        for packet in self._packets(container, stream, what):
+            try:
+                yield from packet.decode()
+            except av.FFmpegError:
+                self._broken[what] += 1
+
+    def _packets(self, container: av.container.InputContainer, stream: av.stream.Stream, what: str) -> Iterator[av.Packet]:
         try:
-            yield from self.container.demux(*streams)
+            yield from container.demux(stream)
         except av.FFmpegError as error:
-            self._broken[f"container ({error.strerror})"] += 1
-            for stream in streams:
-                flush = av.Packet()
-                flush.stream = stream
-                yield flush
+            self._broken[f"{what} ({error.strerror}, the rest of the track)"] += 1
+            flush = av.Packet()
+            flush.stream = stream
+            yield flush
 
     def _picture(self, frame: av.VideoFrame) -> Picture:
         pts = self.clock.stamp(frame)
@@ -197,7 +210,7 @@ class Source:
         return lines
 
     def facts(self) -> Json:
-        """What the file was found to hold; complete once `read` has ended."""
+        """What the file was found to hold; complete once `pictures` and `sounds` have ended."""
         declared = self.video.duration
         return {
             "container": self.container.format.name,
@@ -248,8 +261,8 @@ def probe(path: Path) -> Json:
         InputError: the file is empty, no video, a still picture, without a picture track, or truncated.
     """
     with open_source(path, threads=1) as source:
-        for item in source.read():
-            if isinstance(item, Picture) and source.n_pictures == 2:
+        for _ in source.pictures():
+            if source.n_pictures == 2:
                 break
         return source.facts()
 
@@ -346,11 +359,6 @@ def _nominal_step(video: av.VideoStream) -> int:
     rate = video.average_rate or video.guessed_rate or Fraction(25)
     assert video.time_base is not None
     return max(1, round(1 / (rate * video.time_base)))
-
-
-def _sound(frame: av.AudioFrame) -> Sound:
-    known = frame.pts is not None and frame.time_base is not None
-    return Sound(frame, frame.pts * frame.time_base if known else None)
 
 
 def _picture_facts(frame: av.VideoFrame, video: av.VideoStream) -> Json:

@@ -36,15 +36,19 @@ CUT_DISTANCE = 0.28
 CUT_RATIO = 6.5
 FLASH_SHARE = 0.5
 """Of the cut's distance: pictures across a flash are nearer than this."""
-LEAST_SCORE = 0.25
+LEAST_SCORE = 0.35
 DISSOLVE_CHANGE = 0.08
 DISSOLVE_RESIDUAL = 0.6
 """Residual of the mixture at which the score is 0."""
+PURE_SHARE = 0.06
+"""Of the other shot's picture: what a picture may hold of it and still end the dissolve's span."""
 DISSOLVE_ALIKE = 0.7
 """Correlation of the two ends' luma above which light changed, not the shot."""
 FLAT_SPREAD = 5.0
 PICTURE_SPREAD = 12.0
 """Standard deviation of luma: below FLAT_SPREAD a flat colour, above PICTURE_SPREAD a picture for certain."""
+BLACK, WHITE, NEUTRAL = 40, 211, 8
+"""A fade leads to black or white (24 levels from either end, chroma within 8): someone may walk into a green screen."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,13 @@ class Look:
     histogram: float32 [128], Y' in 64 bins, Cb and Cr in 32 each; each part sums to 1.
     picture: float32 [3, 18, 32], Y', Cb and Cr in 0..1.
     spread: standard deviation of the small luma picture, 0..255.
+    blank: black or white, and nothing else.
     """
 
     histogram: np.ndarray
     picture: np.ndarray
     spread: float
+    blank: bool
 
 
 def look_at(small: Planes) -> Look:
@@ -66,8 +72,10 @@ def look_at(small: Planes) -> Look:
     bins = zip(small, (64, 32, 32), strict=True)
     parts = [cv2.calcHist([plane], [0], None, [n], [0, 256])[:, 0] / plane.size for plane, n in bins]
     picture = np.stack([cv2.resize(plane, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for plane in small])
-    spread = float(picture[0].std())
-    return Look(np.concatenate(parts), picture.astype(np.float32) / 255, spread)
+    spread, (luma, *chroma) = float(picture[0].std()), picture.mean(axis=(1, 2))
+    neutral = all(abs(mean - 128) < NEUTRAL for mean in chroma)
+    blank = spread < FLAT_SPREAD and neutral and not BLACK < luma < WHITE
+    return Look(np.concatenate(parts), picture.astype(np.float32) / 255, spread, blank)
 
 
 def distance(a: Look, b: Look) -> float:
@@ -188,9 +196,9 @@ class HistogramStream(BoundaryStream):
         if not 0.25 <= share <= 0.75 or score < LEAST_SCORE or _correlation(a[0], b[0]) > DISSOLVE_ALIKE:
             return None
         shares = {i: float((self._looks[i].picture - a).ravel() @ direction) / power for i in range(first, last + 1)}
-        begin = max(i for i in shares if i <= middle and (shares[i] < 0.06 or i == first)) + 1
-        end = min(i for i in shares if i >= middle and (shares[i] > 0.94 or i == last))
-        return score * change, Transition(begin, max(end, begin), score, HistogramDetector.id)
+        begin = max(i for i in shares if i <= middle and (shares[i] < PURE_SHARE or i == first))
+        end = min(i for i in shares if i >= middle and (shares[i] > 1 - PURE_SHARE or i == last))
+        return score * change, Transition(begin, end + 1, score, HistogramDetector.id)
 
     # --- fades
 
@@ -198,7 +206,7 @@ class HistogramStream(BoundaryStream):
         look = self._looks.get(index)
         if look is None:
             return
-        if self._flat_start is None and look.spread < FLAT_SPREAD:
+        if self._flat_start is None and look.blank:
             self._flat_start = index
         elif self._flat_start is not None and look.spread > 2 * FLAT_SPREAD:
             yield from self._fade(self._flat_start, index)
@@ -218,12 +226,12 @@ class HistogramStream(BoundaryStream):
 
     def _ramp(self, flat: int, way: int) -> int:
         """The picture at which the fade from (-1) or to (+1) a full picture begins or is complete."""
-        at, steps = flat, 0
-        while steps < RAMP_PICTURES and at + way in self._looks:
-            if self._looks[at + way].spread < self._looks[at].spread + 0.3 and self._looks[at].spread > FLAT_SPREAD:
+        at = flat
+        while abs(at - flat) < RAMP_PICTURES and at + way in self._looks:
+            ahead = next(i for i in (at + 3 * way, at + 2 * way, at + way) if i in self._looks)
+            if self._looks[at].spread > FLAT_SPREAD and self._looks[ahead].spread < self._looks[at].spread + 0.3:
                 break
             at += way
-            steps += 1
         return at if self._looks[at].spread > PICTURE_SPREAD else flat
 
 

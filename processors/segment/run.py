@@ -34,9 +34,6 @@ SMALL_LONGEST_PX = 160
 LEAST_GAP_S = Fraction(1, 66)
 """Pictures that follow the last one sooner are passed over, so that 120 Hz footage is read as 60 Hz: half the
 memory and time, and no clip is written at such a rate. A 66th leaves room for the jitter of 60 Hz."""
-SOUND_WAIT_S = 5
-"""How far pictures may run ahead of the sound of a clip before it is made without the rest: chosen, MP4 files
-seen keep the tracks within 1 s of each other."""
 ALONE = {"histogram": 0.5, "transnet": 0.5}
 """Scores that stand without the other detector's consent; also the order in which their spans are taken. Chosen on
 compositions of one half of the real footage tried: 199 of 202 transitions, 4 false; on the other half 209 of 210,
@@ -131,13 +128,10 @@ class Segmenter:
             streams = [detector.open() for detector in self._detectors]
             fused = FusedStream(streams, {name: ALONE[name] for name in ALONE if name in self.recipe.detectors})
             reading = _Pass(self.recipe, self.recipe_hash, video_id, source, fused, out_dir, maker, on_clip)
-            for item in source.read():
-                if isinstance(item, Picture):
-                    reading.picture(item)
-                    if progress is not None and source.n_pictures % PROGRESS_EVERY == 0:
-                        progress(source.share_read())
-                elif reading.sound is not None:
-                    reading.sound.add(item)
+            for picture in source.pictures():
+                reading.picture(picture)
+                if progress is not None and source.n_pictures % PROGRESS_EVERY == 0:
+                    progress(source.share_read())
             video = reading.finish()
         if progress is not None:
             progress(1.0)
@@ -160,7 +154,9 @@ class _Pass:
 
     def __post_init__(self) -> None:
         audio = self.source.audio
-        self.sound = None if audio is None else SoundTrack(self.recipe.audio_rate_hz, audio.codec_context.layout.nb_channels)
+        self._sound = None
+        if audio is not None:
+            self._sound = SoundTrack(self.source.sounds(), self.recipe.audio_rate_hz, audio.codec_context.layout.nb_channels)
         self._cutter = Cutter(self.recipe, self.source.time_base)
         self._normaliser: Normaliser | None = None
         self._pictures: deque[tuple[int, np.ndarray]] = deque()
@@ -180,17 +176,15 @@ class _Pass:
         self._cutter.push(picture.pts, small)
         transitions = self.boundaries.push(small)
         self._cut += self._cutter.advance(transitions, self.boundaries.settled)
-        self._make(picture.pts)
+        self._make()
         self._forget()
 
     def finish(self) -> SegmentedVideo:
         """The video has ended."""
         assert self.source.end_pts is not None
-        if self.sound is not None:
-            self.sound.finish()
         self._cut += self._cutter.advance(self.boundaries.finish(), 0)
         self._cut += self._cutter.finish(self.source.end_pts)
-        self._make(None)
+        self._make()
         while self._making:
             self._collect()
         return SegmentedVideo(
@@ -207,27 +201,19 @@ class _Pass:
         shown = display_size(picture.frame, aspect, orientation_of(picture.frame))
         return Normaliser(*self.recipe.bucket(*shown), aspect)
 
-    def _make(self, now_pts: int | None) -> None:
-        """Hand over the cut clips whose sound is complete; all of them once the video has ended (None)."""
-        while self._cut and (now_pts is None or self._has_sound_of(self._cut[0], now_pts)):
+    def _make(self) -> None:
+        """Hand the cut clips over to be written."""
+        while self._cut:
             footage = self._footage(self._cut.popleft())
             while len(self._making) >= PENDING_CLIPS or (self._making and self._making[0].done()):
                 self._collect()
             self._making.append(self.maker.submit(self._write, *footage))
 
-    def _has_sound_of(self, clip: CutClip, now_pts: int) -> bool:
-        if self.sound is None:
-            return True
-        time_base = self.source.time_base
-        known = self.sound.known_until_s
-        late = (now_pts - clip.end_pts) * time_base > SOUND_WAIT_S
-        return late or (known is not None and known >= clip.end_pts * time_base)
-
     def _footage(self, clip: CutClip) -> tuple[CutClip, ClipFootage]:
         inside = [entry for entry in self._pictures if entry[0] < clip.end_pts]
         first = max((i for i, entry in enumerate(inside) if entry[0] <= clip.start_pts), default=0)
         time_base = self.source.time_base
-        sound = None if self.sound is None else self.sound.read(clip.start_pts * time_base, clip.end_pts * time_base)
+        sound = None if self._sound is None else self._sound.read(clip.start_pts * time_base, clip.end_pts * time_base)
         name = clip_id(self.video_id, clip.start_pts, clip.end_pts, self.recipe_hash)
         return clip, ClipFootage(name, clip.start_pts, clip.end_pts, time_base, inside[first:], sound)
 
@@ -264,18 +250,18 @@ class _Pass:
 
     def _forget(self) -> None:
         """Let go of pictures and sound that no clip to come can need."""
-        needed = self._cut[0].start_pts if self._cut else self._cutter.needed_from
+        needed = self._cutter.needed_from
         while len(self._pictures) > 1 and self._pictures[1][0] <= needed:
             self._pictures.popleft()
-        if self.sound is not None:
-            self.sound.discard_before(needed * self.source.time_base)
+        if self._sound is not None:
+            self._sound.discard_before(needed * self.source.time_base)
 
     def _facts(self) -> Json:
         facts = self.source.facts()
-        if self.sound is not None and self.sound.gaps:
-            facts["warnings"].append(f"{self.sound.gaps} gap(s) in the sound, filled with silence")
-        if self.sound is not None and self.sound.broken:
-            facts["warnings"].append(f"{self.sound.broken} stretch(es) of sound could not be resampled")
+        if self._sound is not None and self._sound.gaps:
+            facts["warnings"].append(f"{self._sound.gaps} gap(s) in the sound, filled with silence")
+        if self._sound is not None and self._sound.broken:
+            facts["warnings"].append(f"{self._sound.broken} stretch(es) of sound could not be resampled")
         if self.source.audio is not None and not any(clip.has_audio for clip in self.clips):
             facts["warnings"].append("the sound track holds no sound that could be decoded")
         return facts

@@ -70,8 +70,9 @@ class BoundaryDetector(ABC):
 class FusedStream(BoundaryStream):
     """Two or more streams as one: what several found counts once, what one found alone must be sure.
 
-    A transition stands if two detectors found it, or if its score reaches `alone[detector]`. The span is that of
-    the first detector in the order given to `alone` which found it.
+    A transition stands if two detectors found it, or if its score reaches `alone[detector]`. Of findings that
+    touch, the sure come before the merely agreed, then the longer (a fade before the dissolve that is half of
+    it), then the detector that `alone` names first.
     """
 
     SLACK = 2
@@ -115,14 +116,18 @@ class FusedStream(BoundaryStream):
 
     def _fuse(self, group: list[Transition]) -> list[Transition]:
         """One or more transitions for a group of touching findings."""
-        kept = []
-        for detector in self._alone:
-            for found in group:
-                if found.detector != detector or any(found.near(other, self.SLACK) for other in kept):
-                    continue
-                agreed = any(found.near(o, self.SLACK) and o.detector != detector for o in group)
-                if agreed or found.score >= self._alone[detector]:
-                    kept.append(found)
+        order = list(self._alone)
+
+        def rank(found: Transition) -> tuple[bool, int, int]:
+            unsure = found.score < self._alone[found.detector]
+            return unsure, found.first - found.end, order.index(found.detector)
+
+        kept: list[Transition] = []
+        for found in sorted(group, key=rank):
+            agreed = any(found.near(other, self.SLACK) and other.detector != found.detector for other in group)
+            stands = agreed or found.score >= self._alone[found.detector]
+            if stands and not any(found.near(other, self.SLACK) for other in kept):
+                kept.append(found)
         fused = [found for found in sorted(kept) if found.first >= self._given_end]
         self._given_end = max([self._given_end, *(found.end for found in fused)])
         return fused

@@ -1,6 +1,7 @@
 """The sound of a video on the video's own time: resampled, placed by its pts, gaps silent."""
 
 from collections import deque
+from collections.abc import Iterator
 from fractions import Fraction
 
 import av
@@ -16,12 +17,15 @@ of containers that count milliseconds and below what is seen as out of step (ITU
 class SoundTrack:
     """Interleaved int16 at one rate, kept from the last `discard_before` on."""
 
-    def __init__(self, rate_hz: int, channels: int) -> None:
+    def __init__(self, sounds: Iterator[Sound], rate_hz: int, channels: int) -> None:
+        """sounds: the track's stretches, in order; taken only as far as `read` asks."""
+        self._sounds = sounds
         self._rate_hz = rate_hz
         self._layout = "mono" if channels == 1 else "stereo"
         self._resampler = self._new_resampler()
         self._stretches: deque[tuple[int, np.ndarray]] = deque()
         self._end: int | None = None
+        self._ended = False
         self.gaps = 0
         self.broken = 0
 
@@ -30,38 +34,11 @@ class SoundTrack:
         """1 or 2: more are mixed down to stereo."""
         return 1 if self._layout == "mono" else 2
 
-    @property
-    def known_until_s(self) -> Fraction | None:
-        """The time up to which sound has been read; None before the first."""
-        return None if self._end is None else Fraction(self._end, self._rate_hz)
-
-    def add(self, sound: Sound) -> None:
-        """Take the next decoded stretch."""
-        try:
-            frames = self._resampler.resample(sound.frame)
-        except (ValueError, av.FFmpegError):
-            # The track changed its rate or layout half-way: what the old resampler held is a millisecond.
-            self._resampler = self._new_resampler()
-            try:
-                frames = self._resampler.resample(sound.frame)
-            except (ValueError, av.FFmpegError):
-                self.broken += 1
-                return
-        for frame in frames:
-            self._place(frame, sound.start_s is not None)
-
-    def finish(self) -> None:
-        """The video has ended: take what the resampler still holds."""
-        try:
-            frames = self._resampler.resample(None)
-        except (ValueError, av.FFmpegError):
-            return
-        for frame in frames:
-            self._place(frame, frame.pts is not None)
-
     def read(self, start_s: Fraction, end_s: Fraction) -> np.ndarray | None:
         """The sound between two times: int16 [N, channels], silence in gaps; None if no sound lies there at all."""
         begin, end = round(start_s * self._rate_hz), round(end_s * self._rate_hz)
+        while not self._ended and (self._end is None or self._end < end):
+            self._take_next()
         samples = np.zeros((end - begin, self.channels), np.int16)
         heard = False
         for at, stretch in self._stretches:
@@ -79,6 +56,25 @@ class SoundTrack:
 
     def _new_resampler(self) -> av.AudioResampler:
         return av.AudioResampler(format="s16", layout=self._layout, rate=self._rate_hz)
+
+    def _take_next(self) -> None:
+        sound = next(self._sounds, None)
+        self._ended = sound is None
+        for frame in self._resampled(sound):
+            self._place(frame, sound is None or sound.start_s is not None)
+
+    def _resampled(self, sound: Sound | None) -> list[av.AudioFrame]:
+        """The stretch at our rate; what the resampler still held, if None."""
+        try:
+            return self._resampler.resample(None if sound is None else sound.frame)
+        except (ValueError, av.FFmpegError):
+            # The track changed its rate or layout half-way: what the old resampler held is a millisecond.
+            self._resampler = self._new_resampler()
+        try:
+            return [] if sound is None else self._resampler.resample(sound.frame)
+        except (ValueError, av.FFmpegError):
+            self.broken += 1
+            return []
 
     def _place(self, frame: av.AudioFrame, timed: bool) -> None:
         samples = frame.to_ndarray().reshape(-1, self.channels)
