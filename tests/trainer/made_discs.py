@@ -1,0 +1,60 @@
+"""Footage that a person can picture: light discs that move over plain ground, one colour a video."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+
+from store.records import Control, TrainingRequested
+from trainer.dataset import TrainingClip
+from trainer.smallbase import SmallBaseSettings
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+TINY = SmallBaseSettings(resolution_px=32, frames_per_clip=3, vae_steps=40, unet_steps=60, unet_batch=8)
+COLOURS_RGB = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 200)}
+
+
+def disc_frames(colour: str, n_frames: int, seed: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:
+    """A light disc that moves over a ground of `colour`: uint8 [n_frames, H, W, 3]."""
+    height, width = size
+    rows, columns = np.mgrid[:height, :width]
+    start = np.random.default_rng(seed).integers(14, width - 14)
+    frames = np.empty((n_frames, height, width, 3), np.uint8)
+    for index in range(n_frames):
+        frames[index] = COLOURS_RGB[colour]
+        frames[index][(rows - height // 2) ** 2 + (columns - start - index) ** 2 < 100] = 230
+    return frames
+
+
+def made_clip(number: int, colour: str, held_for: tuple[str, ...] = ()) -> TrainingClip:
+    """Clip `number` of the video of its colour."""
+    return TrainingClip(
+        clip_id=f"clip{number:02d}",
+        video_id=f"video-{colour}",
+        source="studio",
+        licence="CC-BY-4.0",
+        conditioning=f"wide shot, {colour} ground, low motion",
+        control=Control(names=("arousal",), values=(0.0,), present=(False,)),
+        load_frames=lambda: disc_frames(colour, 4, number),
+        held_for=held_for,
+    )
+
+
+def silent(phase: str, step: int, steps: int, loss: float | None) -> None:
+    """Progress that nobody watches."""
+
+
+def made_request(**changes: object) -> TrainingRequested:
+    """A stage A request with default settings, and the given changes."""
+    fields = {
+        "run_id": "run-1",
+        "concept": "red_ground",
+        "stage": "A",
+        "members_key": "members/abc",
+        "members_digest": "d1ge57",
+        "parent": None,
+        "settings": {},
+        "requested_by": "scheduler",
+        "reason": "stage A: the first adapter",
+        "requested_at": NOW,
+    }
+    return TrainingRequested.model_validate(fields | changes)

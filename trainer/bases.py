@@ -1,0 +1,104 @@
+"""Finding and opening the base that adapters are trained on; nothing is ever fetched here."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+from store.errors import ModelUnavailable
+from store.records import digest
+from trainer.families.base import Family
+from trainer.families.sd import StableDiffusion
+
+BASE_FILE = "cliploom_base.json"
+"""Beside the pipeline of a base that was built here."""
+SMALL_LABEL = "small base pre-trained on this footage; not a general model"
+GIVEN_LABEL = "pretrained base"
+
+FAMILIES: dict[str, type[Family]] = {family.pipeline_class.__name__: family for family in (StableDiffusion,)}
+"""Pipeline class, as `model_index.json` names it, to family."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base on this machine.
+
+    id: of its content. label: what people are told it is. clip_ids: clips it was trained on here; a removal of one
+    of them reaches the base and its adapters.
+    """
+
+    id: str
+    folder: Path
+    label: str
+    clip_ids: tuple[str, ...] = ()
+
+    @property
+    def is_small(self) -> bool:
+        """Built here from the footage."""
+        return self.label == SMALL_LABEL
+
+    def write(self) -> None:
+        """Leave the facts beside the pipeline."""
+        facts = asdict(self) | {"folder": None}
+        (self.folder / BASE_FILE).write_text(json.dumps(facts, indent=1))
+
+    @staticmethod
+    def read(folder: Path) -> "Base":
+        """The base in `folder`, whether it was built here or comes from elsewhere."""
+        file = folder / BASE_FILE
+        if not file.is_file():
+            return Base(id=_content_id(folder), folder=folder, label=GIVEN_LABEL)
+        facts = json.loads(file.read_text())
+        return Base(id=facts["id"], folder=folder, label=facts["label"], clip_ids=tuple(facts["clip_ids"]))
+
+
+def find_base(name: str) -> Base:
+    """The base `name`: a folder, or the id of a model that the local cache of the Hugging Face hub holds.
+
+    Raises:
+        ModelUnavailable: neither is there.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        try:
+            folder = Path(snapshot_download(name, local_files_only=True))
+        except (LocalEntryNotFoundError, HFValidationError) as error:
+            raise ModelUnavailable(
+                f"base {name!r} is not on this machine: no such folder, and not in the hub's cache; fetch it where"
+                f" there is a network (`hf download {name}`), or give the folder of a saved pipeline, or leave the base"
+                " out to train on a small one made from the footage"
+            ) from error
+    if not (folder / "model_index.json").is_file():
+        raise ModelUnavailable(
+            f"base {name!r} holds no model_index.json; expected a pipeline saved by diffusers (save_pretrained)"
+        )
+    return Base.read(folder)
+
+
+def open_base(base: Base, device: str) -> Family:
+    """Load a base as the family that its `model_index.json` names.
+
+    Raises:
+        ModelUnavailable: no family trains such a pipeline, or its files are incomplete.
+    """
+    named = json.loads((base.folder / "model_index.json").read_text()).get("_class_name")
+    family = FAMILIES.get(named)
+    if family is None:
+        raise ModelUnavailable(f"base {base.folder.name} is a {named}; this version trains {', '.join(FAMILIES)}")
+    try:
+        return family.load(base.folder, device)
+    except (OSError, ValueError) as error:
+        raise ModelUnavailable(f"base {base.folder.name} cannot be loaded ({error}); fetch it again, whole") from error
+
+
+def _content_id(folder: Path) -> str:
+    """Hash over the names and bytes of a pipeline's configurations and weights."""
+    names = sorted(path for kind in ("*.json", "*.safetensors", "*.bin", "*.txt") for path in folder.rglob(kind))
+    hashes = []
+    for path in names:
+        with path.open("rb") as file:
+            hashes.append([str(path.relative_to(folder)), hashlib.file_digest(file, "sha256").hexdigest()])
+    return "base-" + digest(hashes)[:16]

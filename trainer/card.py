@@ -1,0 +1,126 @@
+"""The model card of an adapter: what it is, what it descends from, how it did, what it is not for."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from store.records import Json, TrainingRequested
+from trainer.bases import SMALL_LABEL
+from trainer.dataset import TrainingClip
+from trainer.families.base import ADAPTER_FILE
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What a run's result descends from, beyond the request itself.
+
+    definition: of the concept. recipe: of its membership (`ConceptChanged.recipe`). snapshot: tag of the dataset,
+    if the members were taken from one. parent_adapter: file of the run that `TrainingRequested.parent` names.
+    """
+
+    definition: Json
+    recipe: str
+    snapshot: str | None
+    parent_adapter: Path | None
+    trained_at: datetime
+
+
+def write_card(
+    path: Path, request: TrainingRequested, lineage: Lineage, members: Sequence[TrainingClip], metrics: Json
+) -> Path:
+    """Write the card as Markdown."""
+    sections = (
+        _heading(request, metrics),
+        _lineage(request, lineage, metrics),
+        _footage(members),
+        _measured(metrics),
+        _settings(metrics),
+        _limits(metrics),
+    )
+    path.write_text("\n".join(sections))
+    return path
+
+
+def _heading(request: TrainingRequested, metrics: Json) -> str:
+    return f"""# LoRA of {request.concept}, stage {request.stage}
+
+Low-rank adapter on the cross-attention of **{metrics["base_label"]}** (`{metrics["base"]}`). Load it with diffusers:
+
+```python
+pipeline = StableDiffusionPipeline.from_pretrained(base_folder)
+pipeline.load_lora_weights(folder, weight_name="{ADAPTER_FILE}")
+```
+
+`grid.png` shows footage, base and adapter from the same seeds; `losses.png` the training.
+"""
+
+
+def _lineage(request: TrainingRequested, lineage: Lineage, metrics: Json) -> str:
+    parent = f"run `{request.parent}`" if request.parent else "none: started from an adapter that changes nothing"
+    return f"""## Lineage
+
+| | |
+|---|---|
+| run | `{request.run_id}` |
+| concept | {request.concept} |
+| definition | `{json.dumps(lineage.definition, sort_keys=True)}` |
+| members | digest `{request.members_digest}`, {metrics["n_clips"]} clips of {metrics["n_videos"]} videos |
+| membership recipe | `{lineage.recipe}` |
+| snapshot | {lineage.snapshot or "none: members as they were when the run was requested"} |
+| parent adapter | {parent} |
+| base | `{metrics["base"]}`: {metrics["base_label"]} |
+| requested | by {request.requested_by} at {request.requested_at.isoformat()}: {request.reason} |
+| trained | {lineage.trained_at.isoformat()} |
+"""
+
+
+def _footage(members: Sequence[TrainingClip]) -> str:
+    counts = Counter((clip.source, clip.licence or "none on record; released by a person") for clip in members)
+    rows = "\n".join(f"| {source} | {licence} | {n} |" for (source, licence), n in sorted(counts.items()))
+    return f"""## Footage
+
+| source | licence | clips |
+|---|---|---|
+{rows}
+"""
+
+
+def _measured(metrics: Json) -> str:
+    held_out = f"held-out clips ({metrics['n_held_out_frames']} frames, never trained on)"
+    return f"""## Measured
+
+| noise-prediction loss on fixed noise | before | after |
+|---|---|---|
+| {held_out} | {metrics["held_out_loss_before"]:.4f} | {metrics["held_out_loss_after"]:.4f} |
+| trained-on clips | {metrics["fixed_loss_before"]:.4f} | {metrics["fixed_loss_after"]:.4f} |
+
+A fresh pipeline with this file gave the trained model's output to within {metrics["reload_max_abs_diff"]:g}.
+"""
+
+
+def _settings(metrics: Json) -> str:
+    rows = "\n".join(f"| {name} | {value} |" for name, value in metrics["settings"].items())
+    return f"""## Settings
+
+{metrics["n_parameters"]} parameters in {metrics["n_modules"]} modules.
+
+| setting | value |
+|---|---|
+{rows}
+"""
+
+
+def _limits(metrics: Json) -> str:
+    small = (
+        "\nThe base is small and knows nothing but this footage: the adapter fits no other base, and its pictures"
+        " show that the training works, no more.\n"
+        if metrics["base_label"] == SMALL_LABEL
+        else ""
+    )
+    return f"""## Not for
+
+Pictures that pass for recordings of the people shown; any judgement of a person; use beyond the licences above.
+{small}"""

@@ -1,0 +1,260 @@
+"""A base for machines without base weights: small, of the real classes, pre-trained briefly on the footage itself.
+
+It is a Stable Diffusion pipeline of diffusers and transformers in every part (UNet, KL autoencoder, CLIP text
+encoder and tokenizer), saved and loaded like any other, so that all that comes after runs the code that a
+pretrained base runs. What it draws is only as good as some minutes of footage and a minute or two of training
+allow, and it says so wherever it goes (`SMALL_LABEL`).
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from tokenizers.pre_tokenizers import ByteLevel
+from torch import Tensor
+from torch.nn.functional import l1_loss, mse_loss
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from store.records import digest
+from trainer.bases import BASE_FILE, SMALL_LABEL, Base
+from trainer.dataset import FrameSet, TrainingClip, gather_frames, held_out_ids, refuse_held
+from trainer.families.sd import StableDiffusion, as_pixels, tokenize
+from trainer.loop import Progress, Told, fit
+
+VERSION = 1
+"""Of the architecture and training below; a bump makes new bases."""
+CAPTION_LENGTH = 77
+"""Tokens, as CLIP's."""
+KL_WEIGHT = 4e-8
+"""Of the autoencoder's KL term, summed over the latent; chosen: keeps the latent bounded and blurs nothing."""
+BOS, EOS = "<|startoftext|>", "<|endoftext|>"
+
+
+@dataclass(frozen=True)
+class SmallBaseSettings:
+    """Chosen by measurement on 82 clips of 31 videos at 64 px; see `tests/trainer` for what is held."""
+
+    resolution_px: int = 64
+    frames_per_clip: int = 8
+    vae_steps: int = 500
+    vae_batch: int = 8
+    vae_lr: float = 4e-3
+    unet_steps: int = 700
+    unet_batch: int = 16
+    unet_lr: float = 2e-3
+    caption_dropout: float = 0.1
+    """Share of empty texts, as in Stable Diffusion, so that guidance works."""
+    seed: int = 0
+
+
+def small_base(clips: Sequence[TrainingClip], bases: Path, settings: SmallBaseSettings, progress: Progress) -> Base:
+    """The small base of these clips, built unless `bases` already holds it.
+
+    Args:
+        clips: all clips that may be trained on, of every concept.
+        bases: folder of bases; the base is written aside and renamed, so that a killed run leaves no half base.
+
+    Raises:
+        Conflict: a clip is held.
+        InputError: too few clips, or a loss that is not finite.
+    """
+    refuse_held(clips)
+    ordered = sorted(clips, key=lambda clip: clip.clip_id)
+    base_id = small_base_id(ordered, settings)
+    folder = bases / base_id
+    if not folder.is_dir():
+        partial = bases / f"{base_id}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        frames = gather_frames(ordered, settings.resolution_px, settings.frames_per_clip)
+        pipeline, losses = _pretrain(frames, settings, progress)
+        pipeline.save_pretrained(partial)
+        held_out = held_out_ids([clip.clip_id for clip in ordered])
+        trained_on = tuple(clip.clip_id for clip in ordered if clip.clip_id not in held_out)
+        _label(Base(id=base_id, folder=partial, label=SMALL_LABEL, clip_ids=trained_on), settings, losses)
+        partial.rename(folder)
+    return Base.read(folder)
+
+
+def small_base_id(clips: Sequence[TrainingClip], settings: SmallBaseSettings) -> str:
+    """Content id of the base: what it is trained on, by which settings, from which seed."""
+    trained_on = sorted([clip.clip_id, clip.conditioning] for clip in clips)
+    return "small-" + digest([VERSION, trained_on, asdict(settings)])[:16]
+
+
+def build_tokenizer(texts: Sequence[str]) -> CLIPTokenizer:
+    """CLIP's byte-level BPE over the words of `texts`; a word that is not among them is spelt in bytes."""
+    letters = [letter + end for end in ("", "</w>") for letter in sorted(ByteLevel.alphabet())]
+    spelling = CLIPTokenizer(vocab=_numbered([*letters, BOS, EOS]), merges=[])
+    learnt = spelling.train_new_from_iterator(texts, vocab_size=4096, show_progress=False)
+    merges: Any = [tuple(pair) for pair in json.loads(learnt.backend_tokenizer.to_str())["model"]["merges"]]
+    words = ["".join(pair) for pair in merges]
+    return CLIPTokenizer(
+        vocab=_numbered([*letters, *words, BOS, EOS]), merges=merges, model_max_length=CAPTION_LENGTH
+    )
+
+
+def _numbered(tokens: Sequence[str]) -> dict[str, int]:
+    return {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+
+
+def _build(texts: Sequence[str], settings: SmallBaseSettings) -> Any:
+    """An untrained pipeline: 0.23M parameters of autoencoder (factor 4), 1.9M of UNet, 64-wide text encoder."""
+    tokenizer = build_tokenizer(texts)
+    side = settings.resolution_px // 4
+    vae = AutoencoderKL(
+        block_out_channels=(16, 32, 32),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=1,
+        norm_num_groups=8,
+        latent_channels=4,
+        mid_block_add_attention=False,
+        sample_size=settings.resolution_px,
+        scaling_factor=1.0,
+    )
+    unet = UNet2DConditionModel(
+        sample_size=side,
+        block_out_channels=(32, 64, 96),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        norm_num_groups=8,
+        attention_head_dim=4,
+        cross_attention_dim=64,
+    )
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=CAPTION_LENGTH,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    # Stable Diffusion's schedule.
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+    return StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def _pretrain(
+    frames: FrameSet, settings: SmallBaseSettings, progress: Progress
+) -> tuple[Any, dict[str, list[float]]]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        pipeline = _build(frames.texts, settings)
+    steps = settings.vae_steps + settings.unet_steps
+    generator = torch.Generator().manual_seed(settings.seed)
+    vae_losses = _fit_vae(
+        pipeline.vae, frames, settings, generator, lambda step, loss: progress("base", step, steps, loss)
+    )
+    family = StableDiffusion(pipeline)
+    unet_losses = _fit_unet(
+        family, frames, settings, generator, lambda step, loss: progress("base", settings.vae_steps + step, steps, loss)
+    )
+    return pipeline, {"vae": vae_losses, "unet": unet_losses}
+
+
+def _fit_vae(
+    vae: Any, frames: FrameSet, settings: SmallBaseSettings, generator: torch.Generator, told: Told
+) -> list[float]:
+    weights = frames.draw_weights()
+    vae.to(memory_format=torch.channels_last).train()
+
+    def loss_of_step() -> Tensor:
+        rows = torch.multinomial(weights, settings.vae_batch, replacement=True, generator=generator)
+        pixels = as_pixels(frames.frames_rgb[rows.numpy()])
+        posterior = vae.encode(pixels).latent_dist
+        rebuilt = vae.decode(posterior.sample(generator)).sample
+        return l1_loss(rebuilt, pixels) + mse_loss(rebuilt, pixels) + KL_WEIGHT * posterior.kl().mean()
+
+    losses = fit(vae.parameters(), loss_of_step, settings.vae_steps, settings.vae_lr, told)
+    vae.to(memory_format=torch.contiguous_format).requires_grad_(False).eval()
+    _normalise_latents(vae, as_pixels(frames.frames_rgb[~frames.held_out]))
+    return losses
+
+
+@torch.no_grad()
+def _normalise_latents(vae: Any, pixels: Tensor) -> None:
+    """Give every latent channel mean 0 and deviation 1 over `pixels`, as the noise schedule expects.
+
+    The affine map is folded into the 1x1 convolutions around the latent; what the autoencoder rebuilds stays.
+    """
+    latents = torch.cat([vae.encode(part).latent_dist.mode() for part in pixels.split(64)])
+    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    into, out_of, n = vae.quant_conv, vae.post_quant_conv, len(mean)
+    out_of.bias += out_of.weight[:, :, 0, 0] @ mean
+    out_of.weight *= deviation[None, :, None, None]
+    into.bias[:n] = (into.bias[:n] - mean) / deviation
+    into.weight[:n] /= deviation[:, None, None, None]
+    into.bias[n:] -= 2 * deviation.log()
+
+
+def _fit_unet(
+    family: StableDiffusion, frames: FrameSet, settings: SmallBaseSettings, generator: torch.Generator, told: Told
+) -> list[float]:
+    """UNet and text encoder together, by the loss that adapters are trained with."""
+    weights = frames.draw_weights()
+    latents = family.encode_frames(frames.frames_rgb)
+    text_encoder, unet = family.pipeline.text_encoder, family.denoiser
+    token_ids = tokenize(family.pipeline.tokenizer, [*frames.texts, ""])
+    clip_of, empty = torch.from_numpy(frames.clip_of), len(frames.texts)
+    for module in (text_encoder, unet):
+        module.requires_grad_(True).train()
+
+    def loss_of_step() -> Tensor:
+        rows = torch.multinomial(weights, settings.unet_batch, replacement=True, generator=generator)
+        dropped = torch.rand(settings.unet_batch, generator=generator) < settings.caption_dropout
+        states = text_encoder(token_ids[clip_of[rows].masked_fill(dropped, empty)]).last_hidden_state
+        noise = torch.randn(latents[rows].shape, generator=generator)
+        times = family.sample_times(settings.unet_batch, generator)
+        return family.loss(latents[rows], noise, times, {"encoder_hidden_states": states}).mean()
+
+    parameters = [*unet.parameters(), *text_encoder.parameters()]
+    losses = fit(parameters, loss_of_step, settings.unet_steps, settings.unet_lr, told)
+    for module in (text_encoder, unet):
+        module.requires_grad_(False).eval()
+    return losses
+
+
+def _label(base: Base, settings: SmallBaseSettings, losses: dict[str, list[float]]) -> None:
+    """Say what the base is, in its own files."""
+    base.write()
+    index = base.folder / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"_cliploom_label": SMALL_LABEL}, indent=2))
+    final = {name: sum(values[-50:]) / len(values[-50:]) for name, values in losses.items()}
+    (base.folder / "README.md").write_text(
+        f"# {base.id}\n\n"
+        f"**{SMALL_LABEL}.** A Stable Diffusion pipeline in miniature, made so that adapters can be trained and tried"
+        " on a machine that holds no base weights.\n\n"
+        f"- trained on {len(base.clip_ids)} clips (ids in `{BASE_FILE}`), from random weights\n"
+        f"- settings: `{json.dumps(asdict(settings))}`\n"
+        f"- mean loss over the last 50 steps: autoencoder {final['vae']:.3f}, UNet {final['unet']:.3f}\n"
+        f"- load: `StableDiffusionPipeline.from_pretrained(folder)`\n\n"
+        "Not for: any use of its pictures; judging how an adapter would do on a real base.\n"
+    )
