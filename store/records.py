@@ -375,7 +375,8 @@ class TrainingFinished(Record):
     """File name to media key: adapter, grid, card, losses."""
     metrics: Json
     clip_ids: tuple[str, ...]
-    """What it was trained on, in the manifest's order."""
+    """Every clip that the adapter, or a base built here for it, has learned from."""
+    finished_at: datetime
 
     @property
     def key(self) -> str:

@@ -14,47 +14,40 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
 from store.errors import CliploomError
 from store.records import utc_now
-from store.store import Store
 from streams.broker import EmbeddedBroker
 from streams.recovery import unfinished_work
 from streams.runner import Publisher, Runner
-from streams.steps import StepSettings, create_steps, store_columns
+from streams.steps import Workplace, open_road
 from streams.topics import create_topics
 
 log = logging.getLogger(__name__)
 
 STOP_WITHIN_S = 3.5
 """Faust is given this long to leave its groups; an unfinished record stays uncommitted."""
+LEAVE_AFTER_S = 4.0
+"""Whatever is still starting or stopping then is left where it is."""
 
 
-@dataclass(frozen=True)
-class ServiceSettings:
-    """Where the service runs; read once, from the command line."""
+async def serve(place: Workplace, broker: str, stop: asyncio.Event) -> None:
+    """Run every step until `stop` is set.
 
-    data: Path
-    broker: str
-    """`embedded`, or `host:port` of a Kafka cluster."""
-    steps: StepSettings
-
-
-async def serve(settings: ServiceSettings, stop: asyncio.Event) -> None:
-    """Run every step until `stop` is set."""
-    embedded = EmbeddedBroker() if settings.broker == "embedded" else None
-    broker = embedded.address if embedded else settings.broker
+    Args:
+        broker: `embedded`, or `host:port` of a Kafka cluster.
+    """
+    embedded = EmbeddedBroker() if broker == "embedded" else None
+    broker = embedded.address if embedded else broker
     if embedded is None:
         await asyncio.to_thread(create_topics, broker)
-    store = await asyncio.to_thread(Store.open, settings.data, store_columns(settings.steps))
+    store, steps = await open_road(place, utc_now)
     producer = AIOKafkaProducer(bootstrap_servers=broker, acks="all", max_request_size=4 << 20)
     await producer.start()
     publisher = Publisher(producer)
-    steps = create_steps(store, settings.data, settings.steps, utc_now)
     runners = [Runner(step, publisher, utc_now) for step in steps]
     apps = [runner.create_app(broker) for runner in runners]
     try:
@@ -79,13 +72,18 @@ def _stop_when_parent_leaves(loop: asyncio.AbstractEventLoop, stop: asyncio.Even
     loop.call_soon_threadsafe(stop.set)
 
 
-async def _run(settings: ServiceSettings) -> None:
+async def _run(place: Workplace, broker: str) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     threading.Thread(target=_stop_when_parent_leaves, args=(loop, stop), daemon=True).start()
-    await serve(settings, stop)
+    serving = asyncio.create_task(serve(place, broker, stop))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({serving}, timeout=LEAVE_AFTER_S)
+    if serving.done():
+        serving.result()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,9 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     for noisy in ("faust", "aiokafka", "mode"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    settings = ServiceSettings(parsed.data, parsed.broker, StepSettings(parsed.profile, parsed.concepts))
+    place = Workplace(parsed.data, parsed.profile, parsed.concepts)
     try:
-        asyncio.run(_run(settings))
+        asyncio.run(_run(place, parsed.broker))
     except CliploomError as error:
         print(json.dumps({"event": "failed", "reason": str(error)}), flush=True)
         return 1

@@ -1,6 +1,7 @@
 """Heavy work in a killable child process, one piece at a time, with messages on the way."""
 
 import asyncio
+import importlib
 import multiprocessing
 import os
 import signal
@@ -16,15 +17,21 @@ Work = Callable[[Any, Callable[[Any], None]], Any]
 
 
 class Child:
-    """A process that builds its worker once (`make`, picklable; it may load models) and serves requests.
+    """A process that makes its worker once and serves requests.
 
     The process starts at the first request, is replaced after it died or was killed, dies with its parent, and
-    leaves Ctrl-C to it.
+    leaves Ctrl-C to it. Only the child imports the worker's module, so that what models need stays out of here.
+
+    Args:
+        name: for messages.
+        module: name of a module with `make_worker(*arguments) -> Work`; it may load models.
+        arguments: picklable.
     """
 
-    def __init__(self, name: str, make: Callable[[], Work]) -> None:
+    def __init__(self, name: str, module: str, *arguments: Any) -> None:
         self._name = name
-        self._make = make
+        self._module = module
+        self._arguments = arguments
         self._process: Any = None
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
@@ -83,7 +90,9 @@ class Child:
         self.kill()
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._make), name=self._name, daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(theirs, self._module, self._arguments), name=self._name, daemon=True
+        )
         self._process.start()
         theirs.close()
         self._connection = ours
@@ -102,7 +111,7 @@ class Child:
         return connection.recv()
 
 
-def _serve(connection: Connection, make: Callable[[], Work]) -> None:
+def _serve(connection: Connection, module: str, arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(5)
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -113,7 +122,7 @@ def _serve(connection: Connection, make: Callable[[], Work]) -> None:
         except EOFError:
             return
         try:
-            work = work or make()
+            work = work or importlib.import_module(module).make_worker(*arguments)
             answer = ("result", work(request, lambda message: connection.send(("message", message))))
         except CliploomError as error:
             answer = ("error", error)

@@ -1,19 +1,18 @@
 """The steps of the road, wired to one store."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from processors.distill.annotate import Annotator
-
-from processors.profile import load_profile
-from store.records import Column
 from store.store import Store
+from streams.child import Child
 from streams.runner import Step
 from streams.steps.curate import Curate
 from streams.steps.densify import Densify
-from streams.steps.embed import Embed
+from streams.steps.embed import Embed, measured_columns
 from streams.steps.persist import Persist
 from streams.steps.schedule import Schedule
 from streams.steps.segment import Segment
@@ -22,31 +21,43 @@ from streams.steps.train import Train
 
 
 @dataclass(frozen=True)
-class StepSettings:
-    """What the steps work by."""
+class Workplace:
+    """Where and by what the steps work.
 
+    data: folder of the store. profile: name of a model profile, or path to a TOML file. concepts: concepts.yaml.
+    """
+
+    data: Path
     profile: str
-    """Name of a model profile, or path to a TOML file."""
     concepts: Path
-    """concepts.yaml."""
     device: str = "cpu"
 
+    @property
+    def unfinished(self) -> Path:
+        """Folder of files that are being made; what a killed service left there is of no use."""
+        return self.data / "unfinished"
 
-def store_columns(settings: StepSettings) -> tuple[Column, ...]:
-    """Columns that the clip table needs beside its own."""
-    return (*load_profile(settings.profile).columns, *Annotator().columns)
 
+async def open_road(place: Workplace, clock: Callable[[], datetime]) -> tuple[Store, list[Step]]:
+    """The store, with the columns that the profile and the annotation need, and every step in the road's order.
 
-def create_steps(store: Store, data: Path, settings: StepSettings, clock: Callable[[], datetime]) -> list[Step]:
-    """Every step, in the order of the road."""
-    snapshots = data / "snapshots"
-    return [
-        Segment(store, data),
-        Embed(data, settings.profile, settings.device),
-        Densify(),
-        Persist(store, snapshots, clock),
-        Curate(data, settings.concepts),
+    Raises:
+        SettingsError: profile or concepts cannot work.
+    """
+    shutil.rmtree(place.unfinished, ignore_errors=True)
+    place.unfinished.mkdir(parents=True)
+    embedding = Child("embed", "streams.workers.embed", str(place.data), place.profile, place.device)
+    annotator = Annotator()
+    columns = (*await measured_columns(embedding), *annotator.columns)
+    store = Store.open(place.data, columns)
+    snapshots = place.data / "snapshots"
+    return store, [
+        Segment(store, place.data, place.unfinished),
+        Embed(embedding),
+        Densify(annotator),
+        Persist(store, place.data, snapshots, clock),
+        Curate(place.data, place.concepts),
         Schedule(store, clock),
-        Train(store, data),
+        Train(store, place.data, place.unfinished, clock),
         Snapshot(store, snapshots),
     ]

@@ -1,19 +1,16 @@
 """Curate: clusters the stored clips, flags outliers and boundary cases, and says what each concept's subset is.
 
 Clustering reads everything, so it runs after every so many new clips and when no more come; a clip's own row
-changes only when its place does. Issue: the tables are read and clustered in a child process.
+changes only when its place does. The tables are read and clustered in a child process.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from store.concepts import load_concepts
-from store.curation import curate
 from store.records import ClipsStored, Record
-from store.store import Store
 from streams.child import Child
 from streams.runner import Failure, Publish, Step
 
@@ -36,7 +33,7 @@ class Curate(Step):
 
     def __init__(self, data: Path, concepts: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
         load_concepts(concepts)
-        self._child = Child("curate", partial(_make_worker, data, concepts))
+        self._child = Child("curate", "streams.workers.curate", str(data), concepts)
         self._monotonic = monotonic
         self._waiting: set[str] = set()
         self._stale = True
@@ -65,13 +62,3 @@ class Curate(Step):
         self._stale = False
         self._clustered, changed = await self._child.run(None, _TIME_LIMIT_S)
         await publish(changed)
-
-
-def _make_worker(data: Path, concepts: Path) -> Callable[[Any, Any], tuple[int, list[Record]]]:
-    store = Store.open(data)
-    declared = load_concepts(concepts)
-
-    def work(request: None, emit: Callable[[Any], None]) -> tuple[int, list[Record]]:
-        return curate(store, declared)
-
-    return work

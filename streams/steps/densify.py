@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from processors.distill.annotate import Annotator
-
 from store.records import ClipDensified, ClipEmbedded, Record
 from streams.runner import Failure, Publish, Step
 
@@ -17,8 +16,8 @@ class Densify(Step):
     reads: ClassVar[tuple[str, ...]] = (ClipEmbedded.topic,)
     batch: ClassVar[int] = 32
 
-    def __init__(self) -> None:
-        self._annotator = Annotator()
+    def __init__(self, annotator: Annotator) -> None:
+        self._annotator = annotator
 
     async def process(self, records: Sequence[Record], publish: Publish) -> dict[int, Failure]:
         await publish(await asyncio.to_thread(self._annotate, records))

@@ -7,10 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
-from store.removal import remove
-
 from store.errors import Passing
 from store.records import ClipsStored, Record, RemovalRequested
+from store.removal import remove
 from store.store import Store
 from store.view import View
 from streams.runner import Failure, Publish, Step
@@ -24,7 +23,8 @@ class Persist(Step):
     """Reads every topic but its own.
 
     Args:
-        snapshots_folder: where removal finds exported snapshots.
+        data: folder of the store, under which small bases lie.
+        snapshots: where removal finds exported snapshots.
     """
 
     name: ClassVar[str] = "persist"
@@ -33,10 +33,11 @@ class Persist(Step):
     within_s: ClassVar[float] = 0.25
     max_attempts: ClassVar[float] = math.inf
 
-    def __init__(self, store: Store, snapshots_folder: Path, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, data: Path, snapshots: Path, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._view = View(store)
-        self._snapshots_folder = snapshots_folder
+        self._data = data
+        self._snapshots = snapshots
         self._clock = clock
         self._writes = 0
 
@@ -57,7 +58,7 @@ class Persist(Step):
         try:
             stored = self._view.apply(records)
             proofs: list[Record] = [
-                remove(self._store, record, self._snapshots_folder, self._clock())
+                remove(self._store, record, self._snapshots, self._clock())
                 for record in records
                 if isinstance(record, RemovalRequested)
             ]

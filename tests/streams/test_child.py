@@ -14,7 +14,7 @@ from store.errors import InputError, Passing
 from streams.child import Child
 
 
-def _make_worker() -> Callable[[Any, Callable[[Any], None]], Any]:
+def make_worker() -> Callable[[Any, Callable[[Any], None]], Any]:
     served = []
 
     def work(request: Any, emit: Callable[[Any], None]) -> Any:
@@ -35,7 +35,7 @@ def _make_worker() -> Callable[[Any, Callable[[Any], None]], Any]:
 
 
 async def test_one_child_serves_many_requests_and_sends_messages_in_order() -> None:
-    child = Child("test", _make_worker)
+    child = Child("test", __name__)
     seen: list[int] = []
 
     async def note(message: int) -> None:
@@ -49,7 +49,7 @@ async def test_one_child_serves_many_requests_and_sends_messages_in_order() -> N
 
 
 async def test_an_error_of_ours_is_raised_here_and_the_child_goes_on() -> None:
-    child = Child("test", _make_worker)
+    child = Child("test", __name__)
     with pytest.raises(InputError, match="no moov"):
         await child.run(("refuse", "no moov"), 30.0)
     assert (await child.run(("count", 0), 30.0))[0] == 2
@@ -57,7 +57,7 @@ async def test_an_error_of_ours_is_raised_here_and_the_child_goes_on() -> None:
 
 
 async def test_a_child_that_dies_is_a_passing_fault_and_is_replaced() -> None:
-    child = Child("decode", _make_worker)
+    child = Child("decode", __name__)
     with pytest.raises(Passing, match=r"decode process died \(exit code 7\)"):
         await child.run(("die", 7), 30.0)
     assert (await child.run(("count", 0), 30.0))[0] == 1
@@ -65,7 +65,7 @@ async def test_a_child_that_dies_is_a_passing_fault_and_is_replaced() -> None:
 
 
 async def test_a_child_over_its_time_limit_is_stopped() -> None:
-    child = Child("decode", _make_worker)
+    child = Child("decode", __name__)
     await child.run(("count", 0), 30.0)
     with pytest.raises(Passing, match="longer than its limit of 0 s"):
         await child.run(("sleep", 60), 0.2)
@@ -74,7 +74,7 @@ async def test_a_child_over_its_time_limit_is_stopped() -> None:
 
 
 async def test_cancelling_a_request_ends_the_child() -> None:
-    child = Child("decode", _make_worker)
+    child = Child("decode", __name__)
     await child.run(("count", 0), 30.0)
     task = asyncio.create_task(child.run(("sleep", 60), 120.0))
     await asyncio.sleep(0.1)
@@ -87,9 +87,8 @@ def test_a_busy_child_ends_with_a_killed_parent() -> None:
     script = (
         "import asyncio\n"
         "from streams.child import Child\n"
-        "from tests.streams.test_child import _make_worker\n"
         "async def main():\n"
-        "    child = Child('x', _make_worker)\n"
+        "    child = Child('x', 'tests.streams.test_child')\n"
         "    _, pid = await child.run(('count', 0), 30)\n"
         "    print(pid, flush=True)\n"
         "    await child.run(('sleep', 60), 120)\n"

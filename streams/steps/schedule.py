@@ -1,0 +1,97 @@
+"""Schedule: asks for a LoRA run when a concept is ready for one."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+from store.records import ConceptChanged, Record, TrainingFinished, TrainingRequested
+from store.store import Store
+from streams.runner import Failure, Publish, Step
+from trainer.scheduler import PastRun, SchedulerSettings, SchedulerState, decide
+
+log = logging.getLogger(__name__)
+
+_SETTLED_S = 10.0
+"""A decision waits until no concept has changed for this long, so that a run starts on what a burst of footage
+came to, not on its beginning ..."""
+_AT_LATEST_S = 900.0
+"""... but footage that never ends does not put it off for ever."""
+
+
+class Schedule(Step):
+    """Reads concepts and the ends of runs."""
+
+    name: ClassVar[str] = "schedule"
+    reads: ClassVar[tuple[str, ...]] = (ConceptChanged.topic, TrainingFinished.topic)
+    batch: ClassVar[int] = 64
+
+    def __init__(
+        self, store: Store, clock: Callable[[], datetime], settings: SchedulerSettings = SchedulerSettings()
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._concepts: dict[str, ConceptChanged] = {}
+        self._requested: dict[str, TrainingRequested] = {}
+        self._finished: dict[str, TrainingFinished] = {}
+        self._first_change: datetime | None = None
+        self._last_change = clock()
+        self._told: dict[str, str] = {}
+
+    async def process(self, records: Sequence[Record], publish: Publish) -> dict[int, Failure]:
+        self._last_change = self._clock()
+        self._first_change = self._first_change or self._last_change
+        for record in records:
+            if isinstance(record, ConceptChanged):
+                self._concepts[record.concept] = record
+            elif isinstance(record, TrainingFinished):
+                self._finished[record.run_id] = record
+        return {}
+
+    async def idle(self, publish: Publish) -> None:
+        now = self._clock()
+        quiet_s = (now - self._last_change).total_seconds()
+        waiting_s = (now - self._first_change).total_seconds() if self._first_change else 0.0
+        if quiet_s < _SETTLED_S and waiting_s < _AT_LATEST_S:
+            return
+        self._first_change = None
+        state = await asyncio.to_thread(self._state)
+        for decision in decide(state, now, self._settings):
+            if self._told.get(decision.concept) != decision.reason:
+                self._told[decision.concept] = decision.reason
+                log.info("schedule: %s: %s: %s", decision.concept, decision.verdict, decision.reason)
+            if decision.request is not None:
+                self._requested[decision.request.run_id] = decision.request
+                await publish([decision.request])
+
+    def _state(self) -> SchedulerState:
+        """What the store holds, with the records that came after it."""
+        concepts = {
+            name: ConceptChanged.model_validate({k: body[k] for k in ConceptChanged.model_fields})
+            for name, body in self._store.concepts.all().items()
+        }
+        runs: dict[str, dict[str, Any]] = {
+            run_id: {"status": "requested"} | request.model_dump(mode="json")
+            for run_id, request in self._requested.items()
+        }
+        runs |= {run_id: body for run_id, body in self._store.runs.all().items() if "stage" in body}
+        for run_id, finished in self._finished.items():
+            if run_id in runs and runs[run_id]["status"] != "withdrawn":
+                runs[run_id] |= finished.model_dump(mode="json")
+        return SchedulerState(tuple((concepts | self._concepts).values()), tuple(map(_past_run, runs.values())))
+
+
+def _past_run(body: dict[str, Any]) -> PastRun:
+    finished_at = body.get("finished_at")
+    return PastRun(
+        run_id=body["run_id"],
+        concept=body["concept"],
+        stage=body["stage"],
+        members_digest=body["members_digest"],
+        parent=body["parent"],
+        n_clips=body.get("metrics", {}).get("n_clips"),
+        status=body["status"],
+        finished_at=datetime.fromisoformat(finished_at) if finished_at else None,
+    )
