@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from lancedb.db import DBConnection
-from lancedb.index import FTS
+from lancedb.index import FTS, HnswSq
 from lancedb.table import Table
 
 from store.errors import InputError, NotFound
@@ -259,8 +259,7 @@ class ClipTable:
         """
         self._table.optimize()
         free_old_versions(self._table, keep_versions_for)
-        if self._table.count_rows() >= _VECTOR_INDEX_ROWS:
-            self._index_vectors()
+        self._index_vectors()
 
     def purge(self) -> None:
         """Make deleted and replaced rows vanish from disk, except from tagged versions; see `store.tables.purge`."""
@@ -282,10 +281,9 @@ class ClipTable:
 
     def _index_vectors(self) -> None:
         indexed = {column for index in self._table.list_indices() for column in index.columns}
-        for field in self.schema:
-            is_vector = pa.types.is_fixed_size_list(field.type) and pa.types.is_float32(field.type.value_type)
-            if is_vector and field.name not in indexed:
-                self._table.create_index(metric="cosine", vector_column_name=field.name, index_type="IVF_HNSW_SQ")
+        for name in self.vector_columns:
+            if name not in indexed and self._table.count_rows(f"{name} IS NOT NULL") >= _VECTOR_INDEX_ROWS:
+                self._table.create_index(name, config=HnswSq(distance_type="cosine"))
 
     def _at(self, version: int | None) -> Table:
         """The table, or a handle of its own on an old version: checking out the shared one would move its writer."""

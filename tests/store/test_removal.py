@@ -33,7 +33,9 @@ GOING = Video("going", source="street")
 STAYING = Video("staying", n_clips=3, source="park")
 
 
-def request(subject: str = "video", subject_id: str = GOING.video_id, removal_id: str = "removal-1") -> RemovalRequested:
+def request(
+    subject: str = "video", subject_id: str = GOING.video_id, removal_id: str = "removal-1"
+) -> RemovalRequested:
     return RemovalRequested(
         removal_id=removal_id,
         subject=subject,
@@ -111,6 +113,7 @@ def run_finished(store: Store, run_id: str, clip_ids: tuple[str, ...]) -> Traini
         artefacts={"adapter.safetensors": store.media.put_bytes(f"adapter of {run_id}".encode(), "bin")},
         metrics={"loss": 0.1},
         clip_ids=clip_ids,
+        finished_at=NOON,
     )
 
 

@@ -29,7 +29,13 @@ def request(tag: str, minutes: float = 0.0, note: str = "") -> SnapshotRequested
 
 def drop(clip_id: str) -> ReviewDecided:
     return ReviewDecided(
-        decision_id="d1", subject="clip", subject_id=clip_id, verdict="drop", by="Ada", reason="blurred", decided_at=NOON
+        decision_id="d1",
+        subject="clip",
+        subject_id=clip_id,
+        verdict="drop",
+        by="Ada",
+        reason="blurred",
+        decided_at=NOON,
     )
 
 

@@ -1,0 +1,88 @@
+"""The gate: what is held, dropped or let through, and what a person's word changes."""
+
+import pytest
+
+from store.gate import GateOptions, judge, verdict_of
+
+OPTIONS = GateOptions()
+CLEAN = {"source": "park", "licence": "CC0-1.0", "face_count": 0, "black_share": 0.0}
+RELEASE = {"by": "Ada", "reason": "releases are on file", "decided_at": "2026-01-01T12:00:00Z"}
+
+
+def outcome(row: dict, source: dict | None = None) -> tuple[str, list[str]]:
+    return verdict_of(judge(row, source, OPTIONS))
+
+
+def decision(rule: str, row: dict, source: dict | None = None):
+    return next(one for one in judge(row, source, OPTIONS) if one.rule == rule)
+
+
+def test_a_licensed_clip_without_faces_is_kept():
+    assert outcome(CLEAN) == ("keep", [])
+
+
+def test_what_nobody_answered_holds_the_clip():
+    assert outcome({"source": "park"}) == ("hold", ["age", "licence"])
+    assert "faces were not looked for" in decision("age", {"source": "park"}).reason
+
+
+@pytest.mark.parametrize("licence", [None, ""])
+def test_a_clip_without_a_licence_is_held_until_its_source_is_released(licence):
+    row = CLEAN | {"licence": licence}
+    assert outcome(row) == ("hold", ["licence"])
+    assert "'park' was submitted without a licence" in decision("licence", row).reason
+    assert outcome(row, {"released": {"licence": RELEASE}}) == ("keep", [])
+
+
+def test_a_face_holds_the_clip_until_its_source_is_released_for_age():
+    row = CLEAN | {"face_count": 2}
+    held = decision("age", row)
+    assert (held.verdict, held.score, held.threshold) == ("hold", 2.0, 0.0)
+    assert held.reason.startswith("2 face(s)")
+    assert outcome(row, {"released": {"licence": RELEASE}}) == ("hold", ["age"])
+    released = decision("age", row, {"released": {"age": RELEASE}})
+    assert (released.verdict, released.by) == ("keep", "Ada")
+    assert "releases are on file" in released.reason
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.79, "keep"), (0.8, "drop"), (1.0, "drop")])
+def test_black_footage_is_dropped_from_the_threshold_on(share, verdict):
+    row = CLEAN | {"black_share": share}
+    assert outcome(row)[0] == verdict
+    assert (decision("signal", row).score, decision("signal", row).threshold) == (share, 0.8)
+
+
+def test_an_outlier_waits_for_a_person_who_may_keep_it():
+    row = CLEAN | {"is_outlier": True, "outlier_score": 0.97}
+    assert outcome(row) == ("hold", ["outlier"])
+    assert decision("outlier", row).by == "clustering"
+    kept = row | {"review": {"verdict": "keep", "by": "Ada", "reason": "rare but good"}}
+    assert outcome(kept) == ("keep", [])
+    assert decision("outlier", kept).by == "Ada"
+
+
+def test_a_clip_that_was_not_clustered_has_no_decision_about_it():
+    assert {one.rule for one in judge(CLEAN, None, OPTIONS)} == {"licence", "age", "signal"}
+
+
+def test_a_person_drops_what_every_rule_lets_through():
+    row = CLEAN | {"review": {"verdict": "drop", "by": "Ada", "reason": "blurred"}}
+    assert outcome(row) == ("drop", ["review"])
+    assert decision("review", row).reason == "blurred"
+
+
+def test_a_person_who_keeps_a_clip_answers_neither_for_age_nor_for_licence():
+    row = {"source": "park", "face_count": 1, "review": {"verdict": "keep", "by": "Ada", "reason": "good"}}
+    assert outcome(row) == ("hold", ["age", "licence"])
+
+
+def test_a_drop_outweighs_a_hold():
+    row = CLEAN | {"licence": None, "black_share": 1.0}
+    assert outcome(row) == ("drop", ["licence", "signal"])
+
+
+def test_every_decision_names_the_thresholds_that_it_was_made_with():
+    recipes = {one.recipe for one in judge(CLEAN, None, OPTIONS)}
+    assert recipes == {OPTIONS.recipe}
+    assert GateOptions(black_share=0.5).recipe != OPTIONS.recipe
+    assert verdict_of(judge(CLEAN | {"black_share": 0.6}, None, GateOptions(black_share=0.5)))[0] == "drop"

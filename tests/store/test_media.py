@@ -1,0 +1,102 @@
+"""Media storage: content keys, one object for equal bytes, and refusals; on disk and over fsspec."""
+
+import hashlib
+import os
+import uuid
+
+import pytest
+
+from store.errors import InputError, NotFound
+from store.media import MediaStore, file_sha256, media_key
+from tests.store.made_footage import NOON, later
+
+
+@pytest.fixture(params=["folder", "fsspec"])
+def media(request, tmp_path) -> MediaStore:
+    return MediaStore(str(tmp_path / "media") if request.param == "folder" else f"memory://{uuid.uuid4().hex}/media")
+
+
+def test_what_is_stored_is_read_back(media):
+    key = media.put_bytes(b"footage", "mp4")
+    assert key == media_key(hashlib.sha256(b"footage").hexdigest(), "mp4")
+    assert media.exists(key)
+    assert media.read(key) == b"footage"
+
+
+def test_a_files_key_is_that_of_its_bytes(media, tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"x" * 3_000_000)
+    key = media.put_file(path, "mp4")
+    assert key == media.put_bytes(b"x" * 3_000_000, "mp4")
+    assert file_sha256(path) in key
+    assert len(media.read(key)) == 3_000_000
+
+
+def test_equal_bytes_are_one_object(media):
+    media.put_bytes(b"same", "mp4")
+    media.put_bytes(b"same", "mp4")
+    assert len(media.keys()) == 1
+
+
+def test_keys_lists_every_object_in_order(media):
+    keys = [media.put_bytes(str(i).encode(), "json") for i in range(5)]
+    assert media.keys() == sorted(keys)
+
+
+def test_an_empty_storage_has_no_keys(media):
+    assert media.keys() == []
+
+
+def test_a_local_file_holds_the_bytes(media):
+    key = media.put_bytes(b"footage", "mp4")
+    with media.local_file(key) as path:
+        assert path.read_bytes() == b"footage"
+
+
+def test_what_is_not_there_is_not_found(media):
+    key = media_key("0" * 64, "mp4")
+    assert not media.exists(key)
+    with pytest.raises(NotFound, match=key):
+        media.read(key)
+    with pytest.raises(NotFound, match=key), media.local_file(key):
+        pass
+
+
+def test_deleting_twice_is_no_error(media):
+    key = media.put_bytes(b"footage", "mp4")
+    media.delete(key)
+    media.delete(key)
+    assert not media.exists(key)
+
+
+@pytest.mark.parametrize(
+    "key", ["../../etc/passwd", "/etc/passwd", "", "ab/short.mp4", "00/" + "0" * 64, "00/" + "0" * 64 + ".mp4/../x"]
+)
+def test_what_is_no_key_is_refused(key, media):
+    with pytest.raises(InputError, match="is no media key"):
+        media.read(key)
+
+
+def test_a_failed_write_leaves_nothing(tmp_path):
+    media = MediaStore(str(tmp_path / "media"))
+
+    class Torn:
+        """Reads as bytes whose length cannot be told: the write fails in the middle."""
+
+    with pytest.raises(TypeError):
+        media._write(media_key("0" * 64, "mp4"), iter((b"half", Torn())))
+    assert [path for path in (tmp_path / "media").rglob("*") if path.is_file()] == []
+
+
+def test_sweep_deletes_old_unfinished_files_only(tmp_path):
+    media = MediaStore(str(tmp_path / "media"))
+    key = media.put_bytes(b"footage", "mp4")
+    folder = tmp_path / "media" / "ab"
+    folder.mkdir(exist_ok=True)
+    for name, at in ((".unfinished-old", NOON), (".unfinished-new", later(120))):
+        (folder / name).write_bytes(b"half")
+        os.utime(folder / name, (at.timestamp(), at.timestamp()))
+    os.utime(tmp_path / "media" / key, (NOON.timestamp(), NOON.timestamp()))
+    media.sweep(later(60))
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == [".unfinished-new"]
+    assert media.keys() == [key]

@@ -1,0 +1,114 @@
+"""Records: the codec, the ids and the errors for what is no record."""
+
+import json
+import types
+import typing
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from store.errors import RecordError
+from store.records import RECORD_TYPES, Clip, FootageSubmitted, Json, Record, clip_id, decode, digest, encode
+from tests.store.made_footage import NOON, Video
+
+SUBMITTED = Video("a").submitted
+
+
+def example(hint: Any) -> Any:
+    """A value of a field's type."""
+    simple = {str: "text", int: 3, float: 0.1, bool: True, datetime: NOON, Json: {"a": [1, None, 0.1]}, Any: 1}
+    if hint in simple:
+        return simple[hint]
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return hint(**{name: example(field.annotation) for name, field in hint.model_fields.items()})
+    origin, given = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union) or origin is Literal:
+        return example(given[0]) if origin is not Literal else given[0]
+    if origin is tuple:
+        return tuple(example(one) for one in given if one is not Ellipsis)
+    assert origin is dict, hint
+    return {example(given[0]): example(given[1])}
+
+
+@pytest.mark.parametrize("record_type", RECORD_TYPES.values(), ids=RECORD_TYPES.keys())
+def test_every_record_survives_the_wire(record_type):
+    record = example(record_type)
+    assert decode(encode(record)) == record
+    assert isinstance(record.key, str)
+
+
+def test_every_record_type_has_a_topic_of_its_own():
+    subclasses = {one for one in Record.__subclasses__() if one.__module__ == "store.records"}
+    assert subclasses == set(RECORD_TYPES.values())
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (None, "empty record"),
+        (b"", "empty record"),
+        (b"\xff\xfe", "not a record"),
+        (b"no json", "not a record"),
+        (b"[1]", "not a record"),
+        (b'{"type": "footage.submitted"}', "not a record"),
+        (b'{"type": "nonsense", "version": 1, "body": {}}', "unknown record type 'nonsense'"),
+        (b'{"type": ["footage.submitted"], "version": 1, "body": {}}', "unknown record type"),
+        (b'{"type": "footage.submitted", "version": 99, "body": {}}', "footage.submitted version 99 is unknown here"),
+        (b'{"type": "footage.submitted", "version": 1, "body": {"name": 3}}', "footage.submitted is malformed"),
+        (b'{"type": "footage.submitted", "version": 1, "body": null}', "footage.submitted is malformed"),
+    ],
+)
+def test_bytes_that_are_no_record_are_refused_with_a_reason(raw, message):
+    with pytest.raises(RecordError, match=message):
+        decode(raw)
+
+
+def test_a_field_that_no_version_knows_is_named():
+    body = json.loads(encode(SUBMITTED))
+    body["body"]["colour"] = "red"
+    with pytest.raises(RecordError, match="colour"):
+        decode(json.dumps(body).encode())
+
+
+def test_records_are_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        SUBMITTED.name = "other"
+
+
+def test_a_digest_does_not_depend_on_the_order_of_keys():
+    assert digest({"a": 1, "b": [1.5, None]}) == digest({"b": [1.5, None], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 2})
+
+
+def test_a_clip_id_depends_on_video_ticks_and_recipe():
+    known = clip_id("v", 0, 50, "r")
+    assert len(known) == 32
+    assert known == clip_id("v", 0, 50, "r")
+    assert (
+        len(
+            {
+                known,
+                clip_id("w", 0, 50, "r"),
+                clip_id("v", 1, 50, "r"),
+                clip_id("v", 0, 51, "r"),
+                clip_id("v", 0, 50, "s"),
+            }
+        )
+        == 5
+    )
+
+
+def test_a_clips_seconds_come_from_its_ticks():
+    clip = Video("a").clips[1].model_copy(update={"start_pts": 3003, "end_pts": 6006, "time_base": (1, 30000)})
+    assert isinstance(clip, Clip)
+    assert clip.start_s == pytest.approx(0.1001)
+    assert clip.duration_s == pytest.approx(0.1001)
+
+
+def test_times_keep_their_microseconds():
+    at = datetime(2026, 1, 1, 12, 0, 0, 1, tzinfo=UTC)
+    there = decode(encode(SUBMITTED.model_copy(update={"submitted_at": at})))
+    assert isinstance(there, FootageSubmitted)
+    assert there.submitted_at == at
