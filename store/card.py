@@ -67,6 +67,13 @@ clips = lancedb.connect("clips.db").create_table("clips", pq.read_table("path/to
   the clips to find out who someone is. A removal request withdraws this snapshot as a whole.
 - A clip is one stretch of one shot: what happened before and after it is not told.
 """
+_WHY = {
+    "age": "a face is seen and nobody has declared everyone shown to be of age",
+    "licence": "the footage came without a licence and nobody has answered for it",
+    "signal": "the picture is black",
+    "outlier": "the clip fits no cluster and no person has looked at it",
+    "review": "a person decided so",
+}
 _TOMBSTONE = """# Withdrawn
 
 This snapshot held footage that was removed. Its media and metadata are deleted; delete your copies.
@@ -91,7 +98,7 @@ def card_text(content: Content, manifest: Json) -> str:
         n_spans=sum(line["kind"] == "span" for line in content.decisions),
         sources="\n".join(_source_lines(content.published)),
         recipes="\n".join(recipes),
-        kept_back="\n".join(f"- {line}" for line in kept_back(content.decisions)) or "Nothing.",
+        kept_back="\n".join(f"- {line}{_why(line)}" for line in kept_back(content.decisions)) or "Nothing.",
         engine=_engine_text(content.published),
     )
 
@@ -112,6 +119,11 @@ def kept_back(decisions: Iterable[Json]) -> list[str]:
             against = {one["rule"] for one in line["decisions"] if one["verdict"] == verdict != "keep"}
             rules.update(f"{'held' if verdict == 'hold' else 'dropped'} for {rule}" for rule in against)
     return [f"{n} {what}" for what, n in sorted(rules.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def _why(line: str) -> str:
+    why = _WHY.get(line.rsplit(" ", 1)[1])
+    return f": {why}" if why else ""
 
 
 def _source_lines(published: Sequence[Json]) -> list[str]:
