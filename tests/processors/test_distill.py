@@ -13,8 +13,8 @@ VALUES = {
     "face_count": 1,
     "face_area": 0.2,
     "face_tracks": [{"track": 0, "times_s": [0.0], "boxes_xyxy": [[0.3, 0.2, 0.7, 0.7]], "scores": [0.99]}],
-    "motion_mean": 0.05,
-    "motion_curve": [0.05] * 40,
+    "motion_mean": 0.07,
+    "motion_curve": [0.07] * 40,
     "loudness_db": -20.0,
     "loudness_curve": [-20.0] * 40,
     "speech_share": 0.9,
@@ -50,7 +50,7 @@ def test_the_order_of_the_measurements_changes_nothing():
 @pytest.mark.parametrize("share", [0.97, 1.03])
 def test_jitter_inside_the_bins_leaves_the_string_as_it_is(share):
     jittered = {name: value * share if isinstance(value, float) else value for name, value in VALUES.items()}
-    jittered["motion_curve"] = [0.05 * (share if i % 2 else 1.0) for i in range(40)]
+    jittered["motion_curve"] = [0.07 * (share if i % 2 else 1.0) for i in range(40)]
     assert ANNOTATOR.annotate("clip", 4.0, jittered).conditioning == annotate().conditioning
 
 
@@ -169,8 +169,8 @@ def test_another_threshold_is_another_recipe(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("low = 0.03,", "low = 0.001,", r"slot 'motion': `low` must ascend"),
-        ("low = 0.03,", "", r"slot 'motion': every term but the first needs `low`"),
+        ("low = 0.05,", "low = 0.001,", r"slot 'motion': `low` must ascend"),
+        ("low = 0.05,", "", r"slot 'motion': every term but the first needs `low`"),
         ('{ name = "voice", ', '{ name = "hum", ', r"slot 'sound_kind' lacks the terms \['voice'\]"),
         ('column = "posture"\n', "", r"slot 'pose' needs a `column`"),
         ('column = "loudness_db"\n', "", r"control 'loudness' needs a `column`"),
