@@ -1,4 +1,4 @@
-"""The pictures that the demo writes: clips by concept, the map of clusters, the loss of a LoRA run."""
+"""The pictures that the demo draws: clips by concept, and the map of clusters."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -67,25 +67,5 @@ def write_cluster_map(path: Path, points: np.ndarray, clusters: Sequence[int | N
             axes.scatter(plane[marked, 0], plane[marked, 1], s=90, marker=marker, color="black", label=label, zorder=3)
     axes.set(title="Clips in the joint space of their vectors", xlabel="first axis", ylabel="second axis")
     if len(clusters):
-        axes.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
-
-
-def write_loss_curve(path: Path, title: str, losses: Mapping[str, Sequence[tuple[int, float]]]) -> None:
-    """Loss over steps, one panel per phase; each with its running mean.
-
-    Args:
-        losses: phase to (step, loss) in order of steps.
-    """
-    figure = Figure(figsize=(4.5 * max(len(losses), 1), 3.6), layout="constrained")
-    figure.suptitle(title)
-    for k, (phase, pairs) in enumerate(losses.items(), start=1):
-        axes = figure.add_subplot(1, len(losses), k)
-        steps, values = np.array(pairs, float).reshape(-1, 2).T
-        window = max(1, len(values) // 20)
-        axes.plot(steps, values, color="0.75", linewidth=0.8)
-        mean = np.convolve(values, np.ones(window) / window, "valid")
-        axes.plot(steps[window - 1 :], mean, color="C0", label=f"mean of {window}")
-        axes.set(title=phase, xlabel="step", ylabel="loss")
         axes.legend(fontsize=8)
     figure.savefig(path, dpi=110)

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from api.client import Client, Refused
-from demo.charts import SheetRow, write_cluster_map, write_contact_sheet, write_loss_curve
+from demo.charts import SheetRow, write_cluster_map, write_contact_sheet
 from demo.footage import render_footage
 from demo.report import Document, Findings, find, print_report
 from demo.service import DemoService

@@ -169,7 +169,7 @@ def _dance(size: Size, duration_s: float, rng: np.random.Generator) -> tuple[Dra
         strength = effort(time_s)
         pose = camera(time_s, strength)
         canvas = backdrop(place("stage"), size, pose)
-        glow = 1.35 + 0.4 * strength * np.sin(2 * np.pi * 0.7 * time_s + hue + np.array([0, 2.1, 4.2]))
+        glow = 1.35 + 0.12 * strength * np.sin(2 * np.pi * 0.7 * time_s + hue + np.array([0, 2.1, 4.2]))
         canvas = cv2.LUT(canvas, np.clip(levels * glow, 0, 255).astype(np.uint8))
         for k, figure in enumerate(people):
             foot = ((0.25 + 0.25 * k) * size[0] + pose.xy[0], 0.9 * size[1] + pose.xy[1])
