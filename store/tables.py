@@ -72,7 +72,9 @@ def upsert(table: Table, key: str, rows: Sequence[dict[str, Any]]) -> None:
     if not rows:
         return
     data = pa.Table.from_pylist(list(rows), schema=table.schema)
-    (table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().use_index(False).execute(data))
+    merge = table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().use_index(False)
+    # "null": a column of nothing but missing vectors is taken for bad ones otherwise; Arrow has checked the lengths.
+    merge.execute(data, on_bad_vectors="null")
 
 
 def free_old_versions(table: Table, older_than: timedelta, delete_unverified: bool = False) -> None:
