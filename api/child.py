@@ -13,7 +13,7 @@ from store.errors import SettingsError
 
 log = logging.getLogger(__name__)
 
-STOP_WITHIN_S = 4.2
+STOP_WITHIN_S = 3.8
 """Then it is killed: the whole service has 5 seconds to end, and the steps take at most 3.5 of them."""
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0

@@ -79,10 +79,10 @@ def _print_clip(console: Console, answer: Json) -> None:
     columns = ("rule", "verdict", "reason", "score", "threshold", "by", "recipe")
     rows = [[decision[name] for name in columns] for decision in answer["decisions"]]
     console.print(grid("Decisions", columns, rows))
-    recipes = answer["recipes"]
-    named = [("segment", recipes["segment"]), *sorted(recipes["measured"].items())]
-    named += [("annotation", recipes["annotation"]), ("curation", recipes["curation"])]
-    failed = answer["failed"]
+    recipes, failed = answer["recipes"], answer["failed"]
+    steps = {step: recipes[step] for step in ("segment", "annotation", "curation")}
+    measured = {processor: recipes["measured"].get(processor) for processor in {**recipes["measured"], **failed}}
+    named = [*steps.items(), *sorted(measured.items())]
     console.print(grid("Recipes", ("columns of", "recipe", "failed"), [(*pair, failed.get(pair[0])) for pair in named]))
     if answer["reviews"]:
         told = ("decided_at", "subject", "verdict", "covers", "by", "reason")

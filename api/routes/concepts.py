@@ -6,9 +6,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
 from api.bodies import problems
-from api.service import Given, Service
+from api.service import Given
 from store.errors import NotFound
 from store.records import Json
+from store.store import Store
 
 router = APIRouter(prefix="/concepts", tags=["concepts"])
 
@@ -56,19 +57,19 @@ def list_concepts(service: Given) -> list[Concept]:
 @router.get("/{name}", responses=problems(404))
 def show_concept(name: str, service: Given) -> ConceptDetail:
     """A concept with its members."""
-    document = concept_document(service, name)
+    document = concept_document(service.store, name)
     members = json.loads(service.store.media.read(document["members_key"]))
     return ConceptDetail(concept=Concept(**document), members=members)
 
 
-def concept_document(service: Service, name: str) -> Json:
+def concept_document(store: Store, name: str) -> Json:
     """The concept's document.
 
     Raises:
         NotFound: no such concept was computed.
     """
-    document = service.store.concepts.get(name)
+    document = store.concepts.get(name)
     if document is None:
-        there = ", ".join(service.store.concepts.all()) or "none"
+        there = ", ".join(store.concepts.all()) or "none"
         raise NotFound(f"no concept {name!r} was computed yet; there are: {there}")
     return document

@@ -1,18 +1,42 @@
 """Training runs: request one by hand, follow it, fetch what it made."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from itertools import count
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Response
 from fastapi.responses import FileResponse
+from pydantic import Field
 
-from api.bodies import problems
+from api.bodies import ENTERED, Body, Entered, Name, enter, problems
+from api.routes.concepts import concept_document
 from api.service import Given, Service
-from store.errors import NotFound
-from store.records import Json
+from store.errors import Conflict, NotFound
+from store.records import ConceptChanged, Json, TrainingRequested
+from store.store import Store
+from trainer.scheduler import RunPlan, SchedulerSettings
+from trainer.scheduler import request_run as plan_request
 
 router = APIRouter(prefix="/training", tags=["training"])
+
+
+class RunRequest(Body):
+    """A run asked for by hand. The thresholds of purity and number are the asker's to judge; the gate is not."""
+
+    concept: str = Field(examples=["lively"])
+    stage: Literal["A", "B"] = "A"
+    """A trains the concept's first adapter from nothing, B goes on from the last adapter of stage A."""
+    by: Name = "an operator"
+
+
+@router.post("", status_code=201, responses=ENTERED)
+async def request_run(body: RunRequest, service: Given, response: Response) -> Entered:
+    """Ask for a LoRA run on the concept's clips that are open to use."""
+    request = await to_thread.run_sync(_planned, service.store, body, service.clock())
+    return await enter(service, response, request, service.store.runs, request.run_id)
 
 
 @router.get("")
@@ -40,6 +64,44 @@ def _artefact_file(run_id: str, name: str, service: Given) -> Iterator[Path]:
 def fetch_artefact(name: str, path: Annotated[Path, Depends(_artefact_file)]) -> FileResponse:
     """A file that the run made: adapter, sample grid, model card, losses."""
     return FileResponse(path, filename=name)
+
+
+def _planned(store: Store, body: RunRequest, now: datetime) -> TrainingRequested:
+    """The request for the run.
+
+    Raises:
+        NotFound: no such concept.
+        Conflict: none of its clips is open to use, stage B has nothing to go on from, or it ran with these clips.
+    """
+    document = concept_document(store, body.concept)
+    concept = ConceptChanged.model_validate({name: document[name] for name in ConceptChanged.model_fields})
+    reasons = "; ".join(concept.reasons)
+    if concept.n_eligible == 0:
+        raise Conflict(f"concept {body.concept!r} has no clip that is open to use: {reasons}")
+    runs = store.runs.all()
+    settings = SchedulerSettings()
+    chosen, parent = (settings.stage_a, None) if body.stage == "A" else (settings.stage_b, _last_a(runs, body.concept))
+    why = f"stage {body.stage}: by hand" + (f", though not ready: {reasons}" if reasons else "")
+    # A run that failed keeps its id, and its seed: another seed is another run.
+    for seed in count():
+        plan = RunPlan(body.stage, parent, chosen | ({"seed": seed} if seed else {}), why)
+        request = plan_request(concept, plan, body.by, now)
+        known = runs.get(request.run_id)
+        if known is None:
+            return request
+        if known["status"] not in ("failed", "withdrawn"):
+            told = f"run {request.run_id} of these very clips is {known['status']}"
+            raise Conflict(f"{told}; ingest more footage, or take stage B")
+    raise AssertionError("unreachable")
+
+
+def _last_a(runs: Mapping[str, Json], concept: str) -> str:
+    """The run of stage A whose adapter stage B goes on from."""
+    of_a = [run for run in runs.values() if (run["concept"], run.get("stage")) == (concept, "A")]
+    done = [run for run in of_a if run["status"] == "succeeded"]
+    if not done:
+        raise Conflict(f"stage B goes on from stage A's adapter, and concept {concept!r} has none; train stage A first")
+    return max(done, key=lambda run: (run["finished_at"], run["run_id"]))["run_id"]
 
 
 def _run(service: Service, run_id: str) -> Json:
