@@ -194,3 +194,11 @@ def test_a_clip_is_as_far_as_its_last_complete_step(row, stage):
 def test_segmented_columns_and_back_is_the_clip():
     clip = ONE.clips[2]
     assert clip_of(segmented_columns(clip)) == clip
+
+
+def test_the_words_of_the_last_clips_leave_the_index_with_them(clips, tmp_path):
+    clips.maintain()
+    assert list(tmp_path.rglob("*tokens.lance"))
+    clips.delete(list(ONE.clip_ids))
+    clips.purge()
+    assert not list(tmp_path.rglob("*tokens.lance"))
