@@ -1,4 +1,4 @@
-"""The `cliploom` command."""
+"""The `cliploom` command: one function per command, in `api/commands`, with one parameter per option."""
 
 import typer
 

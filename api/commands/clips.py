@@ -1,6 +1,6 @@
 """`cliploom search` and `cliploom why`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -49,22 +49,16 @@ def why(
 
 def _print_found(console: Console, answer: Json) -> None:
     rank = next((name for name in ("distance", "score") if answer["clips"] and name in answer["clips"][0]), None)
-    columns = ("clip", "source", "start", "length", "verdict", "kept out by", "conditioning")
-    rows = [
-        (
-            clip["clip_id"],
-            clip["source"],
-            seconds(clip["start_s"]),
-            seconds(clip["duration_s"]),
-            clip["verdict"] or clip["stage"],
-            clip["held_for"],
-            clip["conditioning"],
-            *([clip[rank]] if rank else []),
-        )
-        for clip in answer["clips"]
-    ]
-    console.print(grid("", (*columns, *([rank] if rank else [])), rows))
-    console.print(f"{len(rows)} of {answer['total']:,} clips" if "total" in answer else f"{len(rows)} clips")
+    rows = []
+    for clip in answer["clips"]:
+        place = f"{clip['source']}, {seconds(clip['duration_s'])} from {seconds(clip['start_s'])}"
+        verdict = clip["verdict"] or clip["stage"]
+        held_for = f" ({', '.join(clip['held_for'])})" if clip["held_for"] else ""
+        ranked = [clip[rank]] if rank else []
+        rows.append((clip["clip_id"], f"{place}\n{text(clip['conditioning'])}", verdict + held_for, *ranked))
+    console.print(grid("", ("clip", "what it is", "verdict", *([rank] if rank else [])), rows))
+    compared = f", compared by {answer['column']}" if answer.get("column") else ""
+    console.print(f"{len(rows)} of {answer['total']:,} clips" if "total" in answer else f"{len(rows)} clips{compared}")
 
 
 def _print_clip(console: Console, answer: Json) -> None:
@@ -76,19 +70,32 @@ def _print_clip(console: Console, answer: Json) -> None:
         f" licence {escape(text(lineage['licence']))}",
         highlight=False,
     )
-    columns = ("rule", "verdict", "reason", "score", "threshold", "by", "recipe")
-    rows = [[decision[name] for name in columns] for decision in answer["decisions"]]
-    console.print(grid("Decisions", columns, rows))
-    recipes, failed = answer["recipes"], answer["failed"]
-    steps = {step: recipes[step] for step in ("segment", "annotation", "curation")}
-    measured = {processor: recipes["measured"].get(processor) for processor in {**recipes["measured"], **failed}}
-    named = [*steps.items(), *sorted(measured.items())]
-    console.print(grid("Recipes", ("columns of", "recipe", "failed"), [(*pair, failed.get(pair[0])) for pair in named]))
+    told = ("rule", "verdict", "score", "threshold", "by", "reason")
+    console.print(grid("Decisions", told, [[decision[name] for name in told] for decision in answer["decisions"]]))
+    failed = answer["failed"]
+    rows = [(group, recipe, failed.get(group)) for group, recipe in _recipes(answer)]
+    console.print(grid("Recipes", ("of", "recipe", "failed"), rows))
     if answer["reviews"]:
         told = ("decided_at", "subject", "verdict", "covers", "by", "reason")
         console.print(grid("Reviews", told, [[review[name] for name in told] for review in answer["reviews"]]))
     if answer["dead"]:
         console.print(f"dead in step {answer['dead']['step']}: {escape(answer['dead']['reason'])}")
+
+
+def _recipes(answer: Json) -> list[tuple[str, Any]]:
+    """(group of columns, its recipe), in the order of the road."""
+    recipes = answer["recipes"]
+    measured = {
+        processor: recipes["measured"].get(processor) for processor in {**recipes["measured"], **answer["failed"]}
+    }
+    gate = sorted({decision["recipe"] for decision in answer["decisions"]})
+    return [
+        ("segment", recipes["segment"]),
+        *sorted(measured.items()),
+        ("annotation", recipes["annotation"]),
+        ("curation", recipes["curation"]),
+        ("decisions", gate),
+    ]
 
 
 def _print_video(console: Console, answer: Json) -> None:

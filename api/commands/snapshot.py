@@ -52,9 +52,19 @@ def _print_created(console: Console, answer: Json) -> None:
 
 
 def _print_list(console: Console, answer: list[Json]) -> None:
-    shown = ("tag", "status", "n_kept", "n_dropped", "digest", "requested_at", "note")
-    rows = [[snapshot.get(name) for name in shown] for snapshot in answer]
-    console.print(grid("", ("tag", "status", "kept", "dropped", "digest", "requested", "note"), rows))
+    rows = [
+        (
+            snapshot["tag"],
+            snapshot["status"],
+            snapshot.get("n_kept"),
+            snapshot.get("n_dropped"),
+            (snapshot.get("digest") or "")[:12],
+            snapshot.get("requested_at", "")[:16].replace("T", " "),
+            snapshot.get("reason") or snapshot.get("note"),
+        )
+        for snapshot in answer
+    ]
+    console.print(grid("", ("tag", "status", "kept", "dropped", "digest", "requested (UTC)", "note"), rows))
 
 
 def _print_one(console: Console, answer: Json) -> None:

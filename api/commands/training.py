@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from api.commands.output import DEFAULT_URL, AsJson, Url, grid, service, show
+from api.commands.output import DEFAULT_URL, AsJson, Url, grid, service, show, text
 from store.records import Json
 
 
@@ -46,17 +46,15 @@ def _print_concepts(console: Console, answer: list[Json]) -> None:
     rows = [
         (
             concept["concept"],
-            concept["status"],
-            f"{concept['n_eligible']} of {concept['n_members']}",
-            concept["n_videos"],
-            concept["purity"],
-            concept["purity_low"],
-            "; ".join(concept["reasons"]),
+            f"{concept['n_eligible']} of {concept['n_members']} clips open to use, {concept['n_videos']} videos",
+            "unknown"
+            if concept["purity"] is None
+            else f"{concept['purity']:.2f}, at least {text(concept['purity_low'])}",
+            "yes" if concept["ready"] else "no: " + "; ".join(concept["reasons"]),
         )
         for concept in answer
     ]
-    columns = ("concept", "status", "clips open to use", "videos", "purity", "at least", "why not ready")
-    console.print(grid("", columns, rows))
+    console.print(grid("", ("concept", "subset", "purity", "ready"), rows))
 
 
 def _print_concept(console: Console, answer: Json) -> None:

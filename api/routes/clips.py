@@ -1,4 +1,7 @@
-"""Clips: filter, search by words or by likeness, and fetch their media."""
+"""Clips: filter, search by words or by likeness, and fetch their media.
+
+A route's function has one parameter for each of the request's, however many these are.
+"""
 
 import re
 from collections.abc import Iterator
@@ -98,7 +101,7 @@ def search(
     service: Given,
     text: Annotated[str | None, Query(min_length=1, examples=["high motion"])] = None,
     like: Annotated[str | None, Query(description="A clip id: find its neighbours")] = None,
-    column: Annotated[str | None, Query(description="Vector column to compare by; by default the first one")] = None,
+    column: Annotated[str | None, Query(description="Vector column to compare by; by default how it looks")] = None,
     where: Where = None,
     limit: Annotated[Limit, Query()] = 10,
 ) -> Found:
@@ -200,7 +203,7 @@ def _vector_column(table: ClipTable, row: ClipRow, wanted: str | None) -> str:
     if not present:
         there = ", ".join(name for name in names if row[name] is not None) or "none"
         raise InputError(f"clip {row['clip_id']} has no vector in column {wanted or '(any)'}; it has {there}")
-    return present[0]
+    return min(present, key=lambda name: (not name.startswith("visual"), name))
 
 
 def _local(service: Service, clip_id: str, column: str) -> Iterator[Path]:

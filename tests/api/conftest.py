@@ -42,6 +42,7 @@ COLUMNS = (
     Column(name="loudness", kind="curve", rate_hz=10),
     Column(name="visual_embedding", kind="vector", size=3),
     Column(name="face_embedding", kind="vector", size=3),
+    Column(name="sound", kind="vector", size=3),
     Column(name="motion", kind="text"),
 )
 
@@ -172,7 +173,7 @@ def make_clip(live: Live) -> MakeClip:
             samples_key=live.store.media.put_bytes(f"samples of {id_}".encode(), "pack"),
             recipe="seg-1",
         )
-        values = {"face_count": 0, "black_share": 0.0, "visual_embedding": [1.0, 0.0, 0.0]} | values
+        values = {"face_count": 0, "black_share": 0.0, "visual_embedding": [1.0, 0.0, 0.0], "sound": None} | values
         recipes = {"vision.palette": "r-vision"}
         motion = values.pop("motion", "low")
         annotation = Annotation(

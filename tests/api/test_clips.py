@@ -105,6 +105,18 @@ def test_neighbours_of_a_clip_come_nearest_first_without_itself(live, make_clip)
     assert "visual_embedding" not in found["clips"][0]
 
 
+def test_likeness_is_of_looks_unless_another_column_is_asked_for(live, make_clip):
+    clip = make_clip(0, visual_embedding=[1.0, 0.0, 0.0], sound=[1.0, 0.0, 0.0])
+    sounds_alike = make_clip(4, visual_embedding=[0.0, 1.0, 0.0], sound=[1.0, 0.0, 0.0])
+    looks_alike = make_clip(8, visual_embedding=[1.0, 0.0, 0.0], sound=[0.0, 1.0, 0.0])
+
+    def nearest(**query):
+        return live.http.get("/clips/search", params={"like": clip, **query}).json()["clips"][0]["clip_id"]
+
+    assert nearest() == looks_alike
+    assert nearest(column="sound") == sounds_alike
+
+
 def test_a_vector_of_ones_own_finds_the_nearest(live, make_clip):
     make_clip(0, visual_embedding=[1.0, 0.0, 0.0])
     wanted = make_clip(4, visual_embedding=[0.0, 0.0, 1.0])
