@@ -210,9 +210,9 @@ def take_snapshot(client: Client, until_s: float, clock: Clock = Clock()) -> Doc
         return None
     client.post("/snapshots", tag="demo", note="made by make demo", by="the demo")
     while clock.now_s() < until_s:
-        snapshot: Document = client.get("/snapshots/demo")
-        if snapshot["status"] != "requested":
-            return snapshot
+        for snapshot in client.get("/snapshots"):
+            if snapshot["status"] != "requested":
+                return dict(snapshot)
         clock.sleep(POLL_S)
     return {"tag": "demo", "status": "requested"}
 

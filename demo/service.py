@@ -74,6 +74,11 @@ class DemoService:
             self._process.kill()
             return self._process.wait()
 
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        self._process.kill()
+        self._process.wait()
+
     def _last_lines(self) -> str:
         lines = self.log_path.read_text(errors="replace").splitlines()[-5:]
         return f"its log {self.log_path} ends with: " + " | ".join(lines)

@@ -160,9 +160,9 @@ def test_following_ends_when_time_is_up_and_shows_the_run() -> None:
 
 
 def test_a_snapshot_is_waited_for_but_not_for_ever() -> None:
-    answers = {"/snapshots/demo": [{"status": "requested"}, {"status": "created", "tag": "demo"}]}
+    answers = {"/snapshots": [[], [{"status": "requested"}], [{"status": "created", "tag": "demo"}]]}
     assert take_snapshot(FakeClient(answers), 10.0, FakeTime().clock()) == {"status": "created", "tag": "demo"}
-    never = {"/snapshots/demo": [{"status": "requested"}]}
+    never = {"/snapshots": [[{"status": "requested"}]]}
     late = take_snapshot(FakeClient(never), 10.0, FakeTime().clock())
     assert late == {"tag": "demo", "status": "requested"}
     assert take_snapshot(FakeClient(never), 0.0, FakeTime().clock()) is None
