@@ -19,6 +19,8 @@ import numpy as np
 from store.records import Json
 
 Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
+Matrix = Literal["bt601", "bt709", "bt2020"]
+Transfer = Literal["sdr", "pq", "hlg"]
 
 HDR_PEAK_NITS = 1000.0
 """Assumed peak of HDR footage: BT.2100's nominal HLG display and the common mastering display of PQ."""
@@ -34,17 +36,18 @@ _STEPS = 4096
 """Entries of the transfer tables: 12 bits, what BT.2100 quantises PQ to."""
 
 # FFmpeg's numbers are those of ITU-T H.273.
-_MATRICES = {1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020", 10: "bt2020"}
-_PQ, _HLG, _BT2020_PRIMARIES, _FULL = 16, 18, 9, 2
+_MATRICES: dict[int, Matrix] = {1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020", 10: "bt2020"}
+_HDR_TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}
+_BT2020_PRIMARIES, _FULL = 9, 2
 
 
 @dataclass(frozen=True)
 class Colour:
     """How a picture's numbers mean light."""
 
-    matrix: Literal["bt601", "bt709", "bt2020"]
+    matrix: Matrix
     full_range: bool
-    transfer: Literal["sdr", "pq", "hlg"]
+    transfer: Transfer
     wide: bool
     """BT.2020 primaries."""
 
@@ -61,11 +64,12 @@ BT709 = Colour("bt709", False, "sdr", False)
 def colour_of(frame: av.VideoFrame) -> Colour:
     """The picture's colour as tagged; untagged Y'CbCr is BT.709 from 720 lines or 1280 columns on, else BT.601
     (the rule of Chromium and mpv, since SD came from BT.601 and HD from BT.709)."""
-    hdr = {_PQ: "pq", _HLG: "hlg"}.get(frame.color_trc, "sdr")
-    wide = frame.color_primaries == _BT2020_PRIMARIES
-    guess = "bt2020" if wide or hdr != "sdr" else "bt709" if max(frame.width / 1280, frame.height / 720) >= 1 else "bt601"
+    hdr = _HDR_TRANSFERS.get(frame.color_trc, "sdr")
+    wide = frame.color_primaries == _BT2020_PRIMARIES or hdr != "sdr"
+    large = frame.width >= 1280 or frame.height >= 720
+    guess: Matrix = "bt2020" if wide else "bt709" if large else "bt601"
     full = frame.color_range == _FULL or frame.format.name.startswith("yuvj")
-    return Colour(_MATRICES.get(frame.colorspace, guess), full, hdr, wide or hdr != "sdr")
+    return Colour(_MATRICES.get(frame.colorspace, guess), full, hdr, wide)
 
 
 def planes_to_bt709(planes: Planes, depth: int, colour: Colour) -> Planes:
@@ -162,16 +166,16 @@ def _bt601_to_bt709(planes: Planes) -> Planes:
 
 
 def _wide_to_bt709(planes: Planes, depth: int, colour: Colour) -> Planes:
-    y, cb, cr = planes
-    size = (y.shape[1], y.shape[0])
-    chroma = [cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) if plane.shape != y.shape else plane for plane in (cb, cr)]
-    coded = cv2.merge([plane.astype(np.float32) for plane in (y, *chroma)])
+    size = (planes[0].shape[1], planes[0].shape[0])
+    full = (cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in planes)
+    coded = cv2.merge([plane.astype(np.float32) for plane in full])
     rgb = cv2.transform(coded, _decode_matrix(colour.matrix, depth, colour.full_range, _STEPS - 1.0))
     codes = np.clip(np.rint(rgb), 0, _STEPS - 1).astype(np.int32)
     light = cv2.transform(_display_light(codes, colour.transfer), _BT2020_TO_BT709)
     signal = _oetf_table()[np.rint(np.sqrt(np.clip(light, 0, 1)) * (_STEPS - 1)).astype(np.int32)]
     y, cb, cr = rgb_to_planes(signal)
-    return (y, *(cv2.resize(p, (planes[1].shape[1], planes[1].shape[0]), interpolation=cv2.INTER_AREA) for p in (cb, cr)))
+    half = (planes[1].shape[1], planes[1].shape[0])
+    return y, cv2.resize(cb, half, interpolation=cv2.INTER_AREA), cv2.resize(cr, half, interpolation=cv2.INTER_AREA)
 
 
 def _display_light(codes: np.ndarray, transfer: str) -> np.ndarray:
@@ -186,7 +190,8 @@ def _display_light(codes: np.ndarray, transfer: str) -> np.ndarray:
         # BT.2100-2 table 5: the HLG OOTF with the system gamma of 1.2 at 1000 cd/m2.
         light = HDR_PEAK_NITS * np.maximum(luma, 1e-6)[:, :, None] ** np.float32(0.2) * scene
     # The curve is applied to the largest of R, G and B, and the others follow in proportion: hue is kept.
-    brightest = np.rint(pq_code(light.max(axis=2)) * (_STEPS - 1)).astype(np.int32)
+    largest = codes.max(axis=2) / (_STEPS - 1) if transfer == "pq" else pq_code(light.max(axis=2))
+    brightest = np.rint(largest * (_STEPS - 1)).astype(np.int32)
     return light * _tone_gain_table()[brightest][:, :, None]
 
 

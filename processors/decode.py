@@ -30,6 +30,18 @@ import numpy as np
 
 from processors.base import Curve, DecodedClip
 from processors.color import colour_of
+from processors.intake import (
+    ACCEPTED,
+    MISSING_LEAST_S,
+    MISSING_SHARE,
+    check_index,
+    check_tail,
+    choose_track,
+    inventory,
+    is_cover,
+    open_container,
+    truncated,
+)
 from store.errors import InputError
 from store.records import Json
 
@@ -41,19 +53,6 @@ SAMPLE_LONGEST_PX = 384
 """Longest side of a sample pack's frames: chosen, faces of a tenth of the height stay above 20 px for MTCNN."""
 SAMPLE_AUDIO_RATE_HZ = 16_000
 SAMPLE_JPEG_QUALITY = 92
-
-VIDEO_CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,gif,apng,rm,dv,h264,hevc,m4v"
-OTHER_CONTAINERS = (
-    "mp3,wav,flac,aac,amr,aiff,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe,image2"
-)
-"""Opened only so that the refusal can say what was found. Playlists (hls, concat) are never opened: they would
-name other files."""
-ACCEPTED = "MP4/MOV, MKV/WebM, AVI, MPEG-TS/PS, FLV, WMV, OGG, MXF or GIF with at least two pictures (H.264, HEVC, VP9, AV1, MPEG-4, ProRes and the like)"
-
-MISSING_LEAST_S = 1.0
-MISSING_SHARE = 0.05
-"""A file that ends this much before its declared end is truncated: chosen, above the differences between the
-tracks' ends of the 30 intact files tried (at most 0.4 s)."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ class Source:
     def __enter__(self) -> "Source":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.container.close()
         if self._beside is not None:
             self._beside.close()
@@ -150,7 +149,7 @@ class Source:
         """Every stretch of the chosen sound track, in order; nothing where there is none."""
         if self.audio is None:
             return
-        self._beside = _open_container(self.path)
+        self._beside = open_container(self.path)
         stream = self._beside.streams[self.audio.index]
         for frame in self._frames(self._beside, stream, "sound"):
             known = frame.pts is not None and frame.time_base is not None
@@ -163,7 +162,9 @@ class Source:
             except av.FFmpegError:
                 self._broken[what] += 1
 
-    def _packets(self, container: av.container.InputContainer, stream: av.stream.Stream, what: str) -> Iterator[av.Packet]:
+    def _packets(
+        self, container: av.container.InputContainer, stream: av.stream.Stream, what: str
+    ) -> Iterator[av.Packet]:
         try:
             yield from container.demux(stream)
         except av.FFmpegError as error:
@@ -190,9 +191,10 @@ class Source:
         declared = self.video.duration
         if declared is None or self.end_pts is None or not self._broken:
             return
-        missing_s = float((declared + (self.video.start_time or 0) - self.end_pts) * self.time_base)
+        missing_s = float((declared - (self.end_pts - min(self.video.start_time or 0, 0))) * self.time_base)
         if missing_s > max(MISSING_LEAST_S, MISSING_SHARE * float(declared * self.time_base)):
-            raise _truncated(self.path, f"decoding stops {missing_s:.1f} s before the declared end ({'; '.join(self.warnings())})")
+            found = "; ".join(self.warnings())
+            raise truncated(self.path, f"decoding stops {missing_s:.1f} s before the declared end ({found})")
 
     def share_read(self) -> float:
         """How much of the declared length has been read, 0 to 1; 0 where no length is declared."""
@@ -237,21 +239,21 @@ def open_source(path: Path, threads: int = 0) -> Source:
     Raises:
         InputError: the file is empty, is no video, holds no picture track, or is truncated.
     """
-    container = _open_container(path)
+    container = open_container(path)
     try:
-        video = _choose([s for s in container.streams.video if not _is_cover(s)])
-        if not isinstance(video, av.VideoStream):
-            raise InputError(f"{path.name}: no video stream; found {_inventory(container)}; expected {ACCEPTED}")
-        _check_index(path, video)
-        _check_tail(path, container)
+        video = choose_track([track for track in container.streams.video if not is_cover(track)])
+        if video is None:
+            raise InputError(f"{path.name}: no video stream; found {inventory(container)}; expected {ACCEPTED}")
+        check_index(path, video)
+        check_tail(path, container)
         video.thread_type = "AUTO"
         video.codec_context.thread_count = threads
-        audio = _choose(list(container.streams.audio))
+        audio = choose_track(container.streams.audio)
         clock = PictureClock("avi" in container.format.name, _nominal_step(video))
     except InputError:
         container.close()
         raise
-    return Source(path, container, video, audio if isinstance(audio, av.AudioStream) else None, clock)
+    return Source(path, container, video, audio, clock)
 
 
 def probe(path: Path) -> Json:
@@ -265,94 +267,6 @@ def probe(path: Path) -> Json:
             if source.n_pictures == 2:
                 break
         return source.facts()
-
-
-def _open_container(path: Path) -> av.container.InputContainer:
-    name = path.name
-    if not path.is_file():
-        raise InputError(f"{name}: no such file")
-    if path.stat().st_size == 0:
-        raise InputError(f"{name}: the file is empty (0 bytes); expected {ACCEPTED}")
-    whitelist = f"{VIDEO_CONTAINERS},{OTHER_CONTAINERS}"
-    try:
-        return av.open(str(path), options={"format_whitelist": whitelist, "protocol_whitelist": "file"})
-    except av.FFmpegError as error:
-        if _lacks_index(path):
-            raise _truncated(path, "an MP4 without its index (moov)") from error
-        found = f"{path.stat().st_size} bytes of {_describe(path)}"
-        raise InputError(f"{name}: not a video; found {found} ({error.strerror}); expected {ACCEPTED}") from error
-
-
-def _lacks_index(path: Path) -> bool:
-    """Whether the file is an MP4 (ISO 14496-12: boxes of a size and a type) in which no `moov` box follows."""
-    size, at = path.stat().st_size, 0
-    with path.open("rb") as file:
-        while at + 8 <= size:
-            file.seek(at)
-            length, kind = struct.unpack(">I4s", file.read(8))
-            if at == 0 and kind != b"ftyp":
-                return False
-            if kind == b"moov":
-                return False
-            length = struct.unpack(">Q", file.read(8).rjust(8, b"\0"))[0] if length == 1 else length
-            if length < 8:
-                return True
-            at += length
-    return at > 0
-
-
-def _describe(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(512)
-    printable = sum(32 <= byte < 127 or byte in (9, 10, 13) for byte in head)
-    return "text" if printable >= 0.95 * len(head) else f"data starting {head[:8].hex(' ')}"
-
-
-def _truncated(path: Path, evidence: str) -> InputError:
-    return InputError(f"{path.name}: the file is truncated: {evidence}; copy it again whole. Expected {ACCEPTED}")
-
-
-def _is_cover(stream: av.VideoStream) -> bool:
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
-
-
-def _choose(streams: list[av.VideoStream] | list[av.AudioStream]) -> av.stream.Stream | None:
-    decodable = [stream for stream in streams if stream.codec_context is not None]
-    default = [stream for stream in decodable if stream.disposition & av.stream.Disposition.default]
-    return (default or decodable or [None])[0]
-
-
-def _inventory(container: av.container.InputContainer) -> str:
-    kinds = Counter("cover picture" if s.type == "video" else s.type for s in container.streams)
-    return f"{container.format.name} with {', '.join(f'{n} {kind}' for kind, n in kinds.items()) or 'no streams'}"
-
-
-def _check_index(path: Path, video: av.VideoStream) -> None:
-    """An MP4 index that names bytes beyond the file's end: the copy was cut off."""
-    size = path.stat().st_size
-    beyond = sum(entry.pos + entry.size > size for entry in video.index_entries)
-    if beyond:
-        raise _truncated(path, f"its index names {beyond} picture(s) beyond its {size} bytes")
-
-
-def _check_tail(path: Path, container: av.container.InputContainer) -> None:
-    """Seek to the declared end in a second container (nothing is decoded) and see whether packets lie there."""
-    if not container.duration:
-        return
-    begin_s = (container.start_time or 0) / av.time_base
-    declared_s = container.duration / av.time_base
-    end_s = begin_s
-    with _open_container(path) as tail:
-        try:
-            tail.seek(int((begin_s + max(0.0, declared_s - MISSING_LEAST_S)) * av.time_base))
-            for packet in tail.demux():
-                if packet.pts is not None and packet.time_base is not None:
-                    end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        except av.FFmpegError:
-            return
-    missing_s = begin_s + declared_s - end_s
-    if missing_s > max(MISSING_LEAST_S, MISSING_SHARE * declared_s):
-        raise _truncated(path, f"it declares {declared_s:.1f} s and ends {missing_s:.1f} s earlier")
 
 
 def _nominal_step(video: av.VideoStream) -> int:
@@ -423,7 +337,10 @@ def read_samples(data: bytes, clip_id: str) -> DecodedClip:
     header = json.loads(data[start:end])
     sizes = [*header["frame_bytes"], header["audio_bytes"] or 0, *(4 * n for _, _, n in header["curves"])]
     if len(data) != end + sum(sizes):
-        raise InputError(f"clip {clip_id}: sample pack of {len(data)} bytes, expected {end + sum(sizes)}; segment its video again")
+        wanted = end + sum(sizes)
+        raise InputError(
+            f"clip {clip_id}: sample pack of {len(data)} bytes, expected {wanted}; segment its video again"
+        )
     blobs = []
     for size in sizes:
         blobs.append(data[end : end + size])
@@ -455,4 +372,6 @@ def _jpeg(frame_rgb: np.ndarray) -> bytes:
 
 
 def _rgb(jpeg: bytes) -> np.ndarray:
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    frame_bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert frame_bgr is not None
+    return cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2RGB)

@@ -98,7 +98,9 @@ def write_media(footage: ClipFootage, recipe: SegmentRecipe, path: Path) -> int:
     return len(pictures)
 
 
-def _add_sound(container: av.container.OutputContainer, footage: ClipFootage, recipe: SegmentRecipe) -> av.AudioStream | None:
+def _add_sound(
+    container: av.container.OutputContainer, footage: ClipFootage, recipe: SegmentRecipe
+) -> av.AudioStream | None:
     """Open the AAC stream and encode all of the clip's sound: it is small, and the muxer interleaves."""
     if footage.sound is None:
         return None

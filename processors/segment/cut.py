@@ -104,6 +104,7 @@ class Cutter:
         self._change = ChangeCurve(self._least)
         self._shot_start: int | None = None
         self._clip_start = 0
+        self._fading = False
 
     @property
     def needed_from(self) -> int:
@@ -121,17 +122,26 @@ class Cutter:
         """The clips that are certain now that these transitions are known and none begins before `settled`."""
         clips = []
         for transition in transitions:
-            first, end = self.pts[transition.first], self.pts[transition.end] if transition.end < len(self.pts) else None
-            clips += self._close(first)
-            if end is None or end > first:
-                self._drop(first, end if end is not None else self.pts[-1], "dissolve or fade between two shots")
-            self._shot_start = self._clip_start = first if end is None else end
+            clips += self._close(self.pts[transition.first])
+            self._open(transition)
         if 0 < settled < len(self.pts):
             clips += self._split(self.pts[settled], closed=False)
         return clips
 
+    def _open(self, transition: Transition) -> None:
+        """Begin the shot after a transition; one that reaches the video's end is dropped by `finish`."""
+        first = self.pts[transition.first]
+        self._fading = transition.end >= len(self.pts)
+        start = first if self._fading else self.pts[transition.end]
+        if not self._fading:
+            self._drop(first, start, "dissolve or fade between two shots")
+        self._shot_start = self._clip_start = start
+
     def finish(self, end_pts: int) -> list[CutClip]:
         """The video ends at `end_pts`: the last shot's clips."""
+        if self._fading:
+            self._drop(self._clip_start, end_pts, "fade at the end")
+            return []
         return self._close(end_pts)
 
     def _close(self, end_pts: int) -> list[CutClip]:
@@ -184,4 +194,5 @@ class Cutter:
             self.dropped.append(DroppedSpan(start_pts=start_pts, end_pts=end_pts, reason=reason))
 
     def _too_short(self, length: int) -> str:
-        return f"shot of {float(length * self.time_base):.2f} s is shorter than the shortest clip ({self.recipe.min_clip_s:g} s)"
+        length_s = float(length * self.time_base)
+        return f"shot of {length_s:.2f} s is shorter than the shortest clip ({self.recipe.min_clip_s:g} s)"

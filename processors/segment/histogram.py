@@ -28,7 +28,7 @@ RAMP_PICTURES = 40
 """Longest fade that is followed back or on."""
 HOLD_PICTURES = 25
 """A flat picture that stays longer than this between two fades is a shot of its own."""
-LAG = NEIGHBOURS + max(REACHES)
+LAG = NEIGHBOURS + max(REACHES) * 3 // 2
 
 # Thresholds, chosen on compositions of one half of the real footage tried (see tests/bench/segment_ratio.py for
 # what they reach on the other half). Scores are scaled so that 0.5 is sure enough alone.
@@ -42,6 +42,8 @@ DISSOLVE_RESIDUAL = 0.6
 """Residual of the mixture at which the score is 0."""
 PURE_SHARE = 0.06
 """Of the other shot's picture: what a picture may hold of it and still end the dissolve's span."""
+MOVES_ON = 0.15
+"""Beyond the mixture's ends, per half of its half length."""
 DISSOLVE_ALIKE = 0.7
 """Correlation of the two ends' luma above which light changed, not the shot."""
 FLAT_SPREAD = 5.0
@@ -59,12 +61,14 @@ class Look:
     picture: float32 [3, 18, 32], Y', Cb and Cr in 0..1.
     spread: standard deviation of the small luma picture, 0..255.
     blank: black or white, and nothing else.
+    luma: uint8 [h, w], the luma plane as it was pushed.
     """
 
     histogram: np.ndarray
     picture: np.ndarray
     spread: float
     blank: bool
+    luma: np.ndarray
 
 
 def look_at(small: Planes) -> Look:
@@ -75,7 +79,7 @@ def look_at(small: Planes) -> Look:
     spread, (luma, *chroma) = float(picture[0].std()), picture.mean(axis=(1, 2))
     neutral = all(abs(mean - 128) < NEUTRAL for mean in chroma)
     blank = spread < FLAT_SPREAD and neutral and not BLACK < luma < WHITE
-    return Look(np.concatenate(parts), picture.astype(np.float32) / 255, spread, blank)
+    return Look(np.concatenate(parts), picture.astype(np.float32) / 255, spread, blank, small[0])
 
 
 def distance(a: Look, b: Look) -> float:
@@ -104,7 +108,7 @@ class HistogramStream(BoundaryStream):
         self._dissolves: list[tuple[float, Transition]] = []
         self._last_middle = -1
         self._flat_start: int | None = None
-        self._fades: list[tuple[int, int]] = []
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
 
     @property
     def settled(self) -> int:
@@ -140,7 +144,8 @@ class HistogramStream(BoundaryStream):
 
     def _cut_at(self, index: int) -> Iterator[Transition]:
         step = self._steps.get(index, 0.0)
-        around = [self._steps[i] for i in range(index - NEIGHBOURS, index + NEIGHBOURS + 1) if i in self._steps and i != index]
+        near = range(index - NEIGHBOURS, index + NEIGHBOURS + 1)
+        around = [self._steps[i] for i in near if i in self._steps and i != index]
         if not around:
             return
         # 0.004: a step of one grey level, so that still pictures do not divide by nothing.
@@ -165,14 +170,16 @@ class HistogramStream(BoundaryStream):
     def _dissolve_around(self, middle: int) -> Iterator[Transition]:
         for reach in REACHES:
             first, last = middle - reach, middle + reach
-            if first not in self._looks or last not in self._looks or any(first < cut <= last for cut in self._cuts[-4:]):
-                continue
-            rated = self._mixture(first, middle, last)
+            known = first in self._looks and last in self._looks
+            rated = self._mixture(first, middle, last) if known and not self._has_cut(first, last) else None
             if rated is not None:
                 self._dissolves.append(rated)
                 self._last_middle = middle
         if self._dissolves and middle - self._last_middle > NEIGHBOURS:
             yield from self._close_dissolve()
+
+    def _has_cut(self, first: int, last: int) -> bool:
+        return any(first < cut <= last for cut in self._cuts[-8:])
 
     def _close_dissolve(self) -> list[Transition]:
         if not self._dissolves:
@@ -195,10 +202,32 @@ class HistogramStream(BoundaryStream):
         score = 1 - residual / DISSOLVE_RESIDUAL
         if not 0.25 <= share <= 0.75 or score < LEAST_SCORE or _correlation(a[0], b[0]) > DISSOLVE_ALIKE:
             return None
-        shares = {i: float((self._looks[i].picture - a).ravel() @ direction) / power for i in range(first, last + 1)}
-        begin = max(i for i in shares if i <= middle and (shares[i] < PURE_SHARE or i == first))
-        end = min(i for i in shares if i >= middle and (shares[i] > 1 - PURE_SHARE or i == last))
+        rest = max(3, (last - first) // 4)
+        shares = {
+            i: float((self._looks[i].picture - a).ravel() @ direction) / power
+            for i in range(first - rest, last + rest + 1)
+            if i in self._looks
+        }
+        if self._goes_on(shares, first, last, rest) or self._moved(first, middle, last, share):
+            return None
+        begin = max(i for i in range(first, middle + 1) if shares[i] < PURE_SHARE or i == first)
+        end = min(i for i in range(middle, last + 1) if shares[i] > 1 - PURE_SHARE or i == last)
         return score * change, Transition(begin, end + 1, score, HistogramDetector.id)
+
+    def _goes_on(self, shares: dict[int, float], first: int, last: int, rest: int) -> bool:
+        """Whether the pictures move on along the same line before or after: a pan over soft shapes, no dissolve."""
+        before = shares.get(first - rest, 0.0) if not self._has_cut(first - rest, first) else 0.0
+        after = shares.get(last + rest, 1.0) if not self._has_cut(last, last + rest) else 1.0
+        return before < -MOVES_ON or after > 1 + MOVES_ON
+
+    def _moved(self, first: int, middle: int, last: int, share: float) -> bool:
+        """Whether the middle is the first picture with its parts moved, more nearly than a mixture."""
+        a, m, b = (self._looks[i].luma for i in (first, middle, last))
+        flow = self._flow.calc(m, a, np.zeros((*m.shape, 2), np.float32))
+        rows, columns = np.indices(m.shape, np.float32)
+        moved = cv2.remap(a, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        mixture = cv2.addWeighted(a, 1 - share, b, share, 0)
+        return float(cv2.norm(m, moved, cv2.NORM_L1)) < float(cv2.norm(m, mixture, cv2.NORM_L1))
 
     # --- fades
 

@@ -27,8 +27,9 @@ def measure_curves(pictures: Sequence[np.ndarray]) -> dict[str, Curve]:
     Returns:
         `motion_energy`, whose first sample repeats the second (there is no picture before the first), and `luma`.
     """
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-    energy, luma = [], []
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    energy: list[float] = []
+    luma: list[float] = []
     before: np.ndarray | None = None
     for index, picture in enumerate(pictures):
         if index and picture is pictures[index - 1]:

@@ -11,6 +11,7 @@ from fractions import Fraction
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import SideData
 
 from processors.color import Colour, Planes, colour_of, planes_to_bt709, planes_to_rgb, rgb_to_planes
 
@@ -54,9 +55,9 @@ class Orientation:
 def orientation_of(frame: av.VideoFrame) -> Orientation:
     """The frame's display matrix [a b u; c d v; x y w] (ISO 14496-12, 8.2.2): shown x = a x + c y, y = b x + d y."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
+    if not isinstance(matrix, SideData):
         return Orientation()
-    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].astype(np.int64)
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].astype(np.int64)
     if abs(b) > abs(a):
         return Orientation(True, bool(c < 0), bool(b < 0))
     return Orientation(False, bool(a < 0), bool(d < 0))
@@ -152,7 +153,7 @@ def _subsampling(frame: av.VideoFrame, index: int) -> tuple[int, int]:
 def _rows(frame: av.VideoFrame, index: int, bytes_each: int, channels: int) -> np.ndarray:
     """A view of one plane, [h, w] or [h, w, channels]; the lines' padding is cut off."""
     plane = frame.planes[index]
-    data = np.frombuffer(plane, np.uint8 if bytes_each == 1 else np.uint16)
+    data = np.frombuffer(memoryview(plane), np.uint8 if bytes_each == 1 else np.uint16)
     lines = data.reshape(-1, abs(plane.line_size) // bytes_each)[: plane.height, : plane.width * channels]
     return lines.reshape(plane.height, plane.width, channels) if channels > 1 else lines
 

