@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import shutil
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -76,6 +78,19 @@ def find_base(name: str) -> Base:
             f"base {name!r} holds no model_index.json; expected a pipeline saved by diffusers (save_pretrained)"
         )
     return Base.read(folder)
+
+
+def discard_bases(bases: Path, clip_ids: Collection[str]) -> list[str]:
+    """Delete every base built here that learned from one of the clips; returns their ids.
+
+    Args:
+        bases: folder of small bases; it need not exist.
+    """
+    folders = sorted(bases.iterdir()) if bases.is_dir() else []
+    tainted = [folder for folder in folders if set(Base.read(folder).clip_ids) & set(clip_ids)]
+    for folder in tainted:
+        shutil.rmtree(folder)
+    return [folder.name for folder in tainted]
 
 
 def open_base(base: Base, device: str) -> Family:

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,16 @@ SAMPLING_STEPS = 25
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where a run works.
+    """Where and how a run works.
 
-    bases: folder of small bases, kept between runs. out: folder that the artefacts are written to.
+    bases: folder of small bases, kept between runs. out: folder that the artefacts are written to. small_base: how a
+    small base is made, where one is needed; its resolution is the run's.
     """
 
     bases: Path
     out: Path
     device: str = "cpu"
+    small_base: SmallBaseSettings = SmallBaseSettings()
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def run_training(
         raise InputError(f"run {request.run_id}: parent run {request.parent!r} and its adapter file must come together")
     refuse_held(members)
     frames = gather_frames(members, settings.resolution_px, settings.frames_per_clip)
-    base = _choose_base(settings, footage, place.bases, lineage.parent_adapter, progress)
+    base = _choose_base(settings, footage, place, lineage.parent_adapter, progress)
     family = open_base(base, place.device)
     how = Generation(settings.resolution_px, SAMPLING_STEPS, settings.guidance)
     texts = _columns(members)
@@ -104,7 +106,7 @@ def run_training(
 def _choose_base(
     settings: LoraSettings,
     footage: Sequence[TrainingClip],
-    bases: Path,
+    place: Workplace,
     parent_adapter: Path | None,
     progress: Progress,
 ) -> Base:
@@ -116,12 +118,13 @@ def _choose_base(
             raise Conflict(f"the parent adapter was trained on base {parents}, not on {base.id}; name the parent's")
         return base
     if parent_adapter is None:
-        return small_base(footage, bases, SmallBaseSettings(resolution_px=settings.resolution_px), progress)
-    if not parents or not (bases / parents).is_dir():
+        small = replace(place.small_base, resolution_px=settings.resolution_px)
+        return small_base(footage, place.bases, small, progress)
+    if not parents or not (place.bases / parents).is_dir():
         raise NotFound(
-            f"base {parents or 'unknown'} of the parent adapter is not in {bases.name}/ any more; train a new stage A"
+            f"base {parents or 'unknown'} of the parent adapter is gone from {place.bases.name}/; train a new stage A"
         )
-    return Base.read(bases / parents)
+    return Base.read(place.bases / parents)
 
 
 def _header(request: TrainingRequested, base: Base) -> dict[str, Any]:

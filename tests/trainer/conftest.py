@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.trainer.made_discs import COLOURS_RGB, TINY, made_clip, silent
+from tests.trainer.made_discs import TINY, made_clip, silent
 from trainer.bases import Base
 from trainer.dataset import TrainingClip
 from trainer.smallbase import small_base
@@ -24,8 +24,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def clips() -> list[TrainingClip]:
     """Twelve clips of three videos."""
-    colours = list(COLOURS_RGB)
-    return [made_clip(number, colours[number % 3]) for number in range(12)]
+    return [made_clip(number, ("red", "green", "blue")[number % 3]) for number in range(12)]
 
 
 @pytest.fixture(scope="session")

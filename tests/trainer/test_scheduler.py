@@ -39,7 +39,12 @@ def run(**changes: object) -> PastRun:
 STAGE_B = run(run_id="b" * 32, stage="B", parent="a" * 32)
 
 SITUATIONS = {
-    "not ready": (concept(ready=False, reasons=("12 clips, 20 are asked",)), [], None, "not ready: 12 clips, 20 are asked"),
+    "not ready": (
+        concept(ready=False, reasons=("12 clips, 20 are asked",)),
+        [],
+        None,
+        "not ready: 12 clips, 20 are asked",
+    ),
     "first": (concept(), [], "A", "stage A: the first adapter, of 40 clips of 5 videos"),
     "same members": (concept(), [run()], None, "no stage A: the subset grew by 0%"),
     "grew too little": (concept(members_digest="m2", n_eligible=45), [run()], None, "grew by 12%"),
@@ -68,7 +73,12 @@ SITUATIONS = {
         "B",
         "stage B",
     ),
-    "one is under way": (concept(), [run(concept="calm", status="running", finished_at=None)], None, "of 'calm' is under way"),
+    "one is under way": (
+        concept(),
+        [run(concept="calm", status="running", finished_at=None)],
+        None,
+        "of 'calm' is under way",
+    ),
 }
 
 
@@ -113,9 +123,20 @@ def test_the_same_request_has_the_same_id_whenever_it_is_made():
     first = request_run(concept(), plan, "scheduler", NOW)
     later = request_run(concept(), replace(plan, reason="asked"), "ada", NOW + timedelta(days=1))
     assert first.run_id == later.run_id
-    assert len({first.run_id, *(request_run(*other, "ada", NOW).run_id for other in (
-        (concept(members_digest="m2"), plan),
-        (concept("calm"), plan),
-        (concept(), replace(plan, settings={"steps": 9})),
-        (concept(), RunPlan("B", "p", {}, "")),
-    ))}) == 5
+    assert (
+        len(
+            {
+                first.run_id,
+                *(
+                    request_run(*other, "ada", NOW).run_id
+                    for other in (
+                        (concept(members_digest="m2"), plan),
+                        (concept("calm"), plan),
+                        (concept(), replace(plan, settings={"steps": 9})),
+                        (concept(), RunPlan("B", "p", {}, "")),
+                    )
+                ),
+            }
+        )
+        == 5
+    )

@@ -1,0 +1,129 @@
+"""The small base: a real pipeline, made once of the footage, that says what it is."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from store.errors import Conflict, ModelUnavailable
+from tests.trainer.made_discs import TINY, made_clip, silent
+from trainer.bases import SMALL_LABEL, Base, find_base, open_base
+from trainer.dataset import gather_frames, held_out_ids
+from trainer.families.base import Generation
+from trainer.families.sd import as_pixels
+from trainer.lora import encode, fixed_loss
+from trainer.smallbase import build_tokenizer, small_base, small_base_id
+
+
+def test_it_loads_as_any_stable_diffusion_pipeline_and_draws(base):
+    pipeline = StableDiffusionPipeline.from_pretrained(base.folder, local_files_only=True)
+    assert {name: type(part).__name__ for name, part in pipeline.components.items() if part is not None} == {
+        "vae": "AutoencoderKL",
+        "text_encoder": "CLIPTextModel",
+        "tokenizer": "CLIPTokenizer",
+        "unet": "UNet2DConditionModel",
+        "scheduler": "DDIMScheduler",
+    }
+    pictures = open_base(base, "cpu").generate(
+        ["wide shot, red ground, low motion"] * 2, [1, 2], Generation(32, 4, 2.0)
+    )
+    assert pictures.shape == (2, 32, 32, 3)
+    assert pictures.dtype == np.uint8
+
+
+def test_it_says_what_it_is_everywhere(base, clips):
+    assert base.label == SMALL_LABEL
+    assert json.loads((base.folder / "model_index.json").read_text())["_cliploom_label"] == SMALL_LABEL
+    assert SMALL_LABEL in (base.folder / "README.md").read_text()
+    held_out = held_out_ids([clip.clip_id for clip in clips])
+    assert set(base.clip_ids) == {clip.clip_id for clip in clips} - held_out
+
+
+def test_the_same_clips_in_any_order_give_the_same_base_without_building_it(base, bases, clips):
+    def told(*progress: object) -> None:
+        raise AssertionError("built again")
+
+    assert small_base(clips[::-1], bases, TINY, told) == base
+    assert small_base_id(clips[1:], TINY) != base.id
+    assert small_base_id(clips, replace(TINY, seed=1)) != base.id
+
+
+def test_a_build_that_was_killed_leaves_no_base(tmp_path, clips):
+    def stop(phase: str, step: int, steps: int, loss: float | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        small_base(clips, tmp_path, TINY, stop)
+    assert [folder.name for folder in tmp_path.iterdir()] == [f"{small_base_id(clips, TINY)}.partial"]
+    quick = replace(TINY, vae_steps=1, unet_steps=1)
+    assert small_base(clips, tmp_path, quick, silent).folder.is_dir()
+
+
+def test_a_held_clip_never_enters_it(tmp_path, clips):
+    with pytest.raises(Conflict, match=r"clip clip99 .* held for age"):
+        small_base([*clips, made_clip(99, "red", held_for=("age",))], tmp_path, TINY, silent)
+
+
+def test_its_unet_predicts_noise_and_reads_the_text(base, clips):
+    family = open_base(base, "cpu")
+    encoded = encode(family, gather_frames(clips, 32, 3))
+    rows = torch.arange(len(encoded.latents))
+    assert fixed_loss(family, encoded, rows) < 0.3  # 1.0 is what a model that knows nothing gets
+    shuffled = replace(encoded, text_of=(encoded.text_of + 1) % 3)
+    assert fixed_loss(family, shuffled, rows) != fixed_loss(family, encoded, rows)
+
+
+def test_its_latents_have_the_scale_that_the_noise_schedule_expects(base, clips):
+    frames = gather_frames(clips, 32, 3)
+    latents = open_base(base, "cpu").encode_frames(frames.frames_rgb[~frames.held_out])
+    assert latents.shape[1:] == (4, 8, 8)
+    torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(4), atol=0.02, rtol=0)
+    torch.testing.assert_close(latents.std((0, 2, 3)), torch.ones(4), atol=0.02, rtol=0)
+
+
+def test_its_autoencoder_rebuilds_the_footage(base, clips):
+    frames = gather_frames(clips, 32, 1).frames_rgb
+    family = open_base(base, "cpu")
+    with torch.no_grad():
+        rebuilt = family.pipeline.vae.decode(family.encode_frames(frames)).sample
+    off = (rebuilt - as_pixels(frames)).abs().mean().item()
+    plain = (as_pixels(frames) - as_pixels(frames).mean((0, 2, 3), keepdim=True)).abs().mean().item()
+    assert off < plain / 2
+
+
+def test_its_tokenizer_knows_the_words_and_spells_the_others():
+    tokenizer = build_tokenizer(["close-up, tense, high motion"])
+    assert tokenizer.tokenize("high motion, tense") == ["high</w>", "motion</w>", ",</w>", "tense</w>"]
+    assert tokenizer.decode(tokenizer("calm").input_ids, skip_special_tokens=True) == "calm"
+
+
+def test_a_base_that_is_not_here_says_how_to_get_it(tmp_path):
+    with pytest.raises(ModelUnavailable, match=r"base 'some/model' is not on this machine.*hf download some/model"):
+        find_base("some/model")
+    with pytest.raises(ModelUnavailable, match=r"holds no model_index.json"):
+        find_base(str(tmp_path))
+
+
+def test_a_base_of_another_family_is_refused(tmp_path):
+    (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    with pytest.raises(ModelUnavailable, match="is a FluxPipeline; this version trains StableDiffusionPipeline"):
+        open_base(find_base(str(tmp_path)), "cpu")
+
+
+def test_an_incomplete_base_is_refused(tmp_path, base):
+    (tmp_path / "model_index.json").write_text((base.folder / "model_index.json").read_text())
+    with pytest.raises(ModelUnavailable, match="cannot be loaded"):
+        open_base(find_base(str(tmp_path)), "cpu")
+
+
+def test_a_base_from_elsewhere_is_known_by_its_bytes(tmp_path, base):
+    (tmp_path / "model_index.json").write_text((base.folder / "model_index.json").read_text())
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "weights.safetensors").write_bytes(b"one")
+    first = Base.read(tmp_path)
+    (tmp_path / "unet" / "weights.safetensors").write_bytes(b"two")
+    assert first.id != Base.read(tmp_path).id
+    assert not first.is_small
