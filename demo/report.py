@@ -89,7 +89,7 @@ def _clips(console: Console, found: Findings) -> None:
     console.rule("clips", align="left")
     seconds = sum(clip["duration_s"] or 0 for clip in found.clips)
     clusters = {clip["cluster"] for clip in found.clips} - {None}
-    console.print(f"{len(found.clips)} clips, {seconds:.0f} s, in {len(clusters)} clusters")
+    console.print(f"{counted(len(found.clips), 'clip')}, {seconds:.0f} s, in {counted(len(clusters), 'cluster')}")
     table = Table("verdict", "clips", "rule", "why (of the first)")
     verdicts = Counter(clip["verdict"] or "not judged yet" for clip in found.clips)
     table.add_row("keep", str(verdicts.pop("keep", 0)), "", "every rule lets them through")
@@ -100,6 +100,11 @@ def _clips(console: Console, found: Findings) -> None:
     for why, lost_s in sorted(dropped_seconds(found.videos).items()):
         table.add_row("no clip", f"{lost_s:.1f} s", "segment", escape(why))
     console.print(table)
+
+
+def counted(number: int, name: str) -> str:
+    """A number of things, such as `1 clip` or `2 clips`."""
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def reasons(clips: Sequence[Document]) -> dict[tuple[str, str], tuple[int, str]]:
@@ -159,6 +164,7 @@ def _snapshot(console: Console, found: Findings) -> None:
             escape(f"{snapshot['tag']}: {snapshot['status']}: {snapshot.get('reason') or 'not done in time'}")
         )
     else:
-        console.print(f"{snapshot['tag']}: {snapshot['n_kept']} clips kept, {snapshot['n_dropped']} held or dropped")
+        kept = counted(snapshot["n_kept"], "clip")
+        console.print(f"{snapshot['tag']}: {kept} kept, {snapshot['n_dropped']} held or dropped")
         console.print(f"digest {snapshot['digest']}", soft_wrap=True)
         console.print(str(snapshot["folder"]), soft_wrap=True)

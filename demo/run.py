@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from api.client import Client, Refused
 from demo.charts import SheetRow, write_cluster_map, write_contact_sheet
 from demo.footage import render_footage
-from demo.report import Document, Findings, find, print_report
+from demo.report import Document, Findings, counted, find, print_report
 from demo.service import DemoService
 from store.clustering import ClusterOptions, joint_space
 from store.errors import CliploomError, InputError
@@ -245,9 +245,9 @@ def sheet_groups(store: Store, found: Findings) -> dict[str, list[SheetRow]]:
     for concept, members in found.members.items():
         surest = sorted(members, key=lambda member: -(member["probability"] or 0))
         ids = [member["clip_id"] for member in surest if member["clip_id"] in clips]
-        groups[f"{concept} ({len(ids)} clips)"] = ids
+        groups[f"{concept} ({counted(len(ids), 'clip')})"] = ids
         left -= set(ids)
-    groups[f"no concept ({len(left)} clips)"] = sorted(left)
+    groups[f"no concept ({counted(len(left), 'clip')})"] = sorted(left)
     return {
         title: [SheetRow(store.media.read(clips[i]["strip_key"]), _line(clips[i])) for i in ids[:SHEET_CLIPS]]
         for title, ids in groups.items()
