@@ -106,7 +106,7 @@ def _submitted(
 ) -> Iterator[Outcome]:
     of_all = f" of {len(files)}" if isinstance(files, Sized) else ""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         for number, path in enumerate(files, start=1):
             task = progress.add_task(f"{number}{of_all} {escape(path.name)}")
             try:
