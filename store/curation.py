@@ -28,7 +28,7 @@ def curate(store: Store, concepts: Sequence[Concept]) -> tuple[int, list[Record]
         Number of clips, and a record for each clip whose place and each concept whose state differs from what
         the store holds.
     """
-    vector_columns = store.clips.vector_columns
+    vector_columns = [name for name in store.clips.vector_columns if not name.startswith("identity")]
     columns = ["video_id", "held_for", "control", "curation_recipe", *_PLACE, *vector_columns]
     rows = store.clips.select(where=_ANNOTATED, columns=columns)
     clustering = _cluster(rows, vector_columns)

@@ -175,6 +175,9 @@ _ENDED_RUN = ("succeeded", "failed", "withdrawn")
 def _submitted(record: FootageSubmitted, tables: Tables) -> None:
     video = tables["videos"].get(record.video_id)
     if video is not None and "submitted_at" in video:
+        if video["status"] == "dead" and record.submitted_at > _time(video, "submitted_at"):
+            again = {"status": "submitted", "submitted_at": record.model_dump(mode="json")["submitted_at"]}
+            tables["videos"].merge(record.video_id, again)
         return
     tables["videos"].put(record.video_id, {"status": "submitted"} | record.model_dump(mode="json") | (video or {}))
     source = tables["sources"].get(record.source) or {"source": record.source, "released": {}}
@@ -213,7 +216,8 @@ def _dead(record: DeadLetter, tables: Tables) -> None:
     tables["dead_letters"].put(record.dead_id, letter | {"status": "replayed" if replayed else "dead"})
     if record.step == "segment" and record.video_id and not replayed:
         video = tables["videos"].get(record.video_id)
-        if video is None or video["status"] == "submitted":
+        submitted_since = video is not None and "submitted_at" in video and _time(video, "submitted_at") > record.died_at
+        if (video is None or video["status"] == "submitted") and not submitted_since:
             tables["videos"].merge(record.video_id, {"status": "dead", "reason": record.reason})
 
 

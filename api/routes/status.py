@@ -42,7 +42,8 @@ class Status(BaseModel):
     dead_letters: dict[str, int]
     in_flight: dict[str, int]
     settled: bool
-    """Every video, run, snapshot and removal that was asked for has come to its end."""
+    """Every video, run, snapshot and removal that was asked for has come to its end, and every clip has its place
+    among the others."""
 
 
 class Alive(BaseModel):
@@ -63,6 +64,7 @@ def status_of(store: Store) -> Status:
     """Counts over the whole store."""
     tables = {name: getattr(store, name).counts() for name in ("videos", "concepts", "runs", "snapshots", "removals")}
     in_flight = {name: sum(tables[name].get(status, 0) for status in open_) for name, open_ in _OPEN.items()}
+    in_flight["clips"] = store.clips.count("stage = 'densified' AND curation_recipe IS NULL")
     return Status(
         **tables,
         clips=_clip_counts(store),

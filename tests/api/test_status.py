@@ -23,7 +23,7 @@ def test_status_counts_clips_by_verdict_and_reason(live, make_clip, submitted, s
     assert status["clips"]["by_stage"] == {"densified": 3}
     assert status["clips"]["by_verdict"] == {"keep": 1, "hold": 1, "drop": 1}
     assert status["clips"]["reasons"] == {"hold: age": 1, "hold: licence": 1, "drop: signal": 1}
-    assert status["in_flight"] == {"videos": 1, "runs": 0, "snapshots": 0, "removals": 0}
+    assert status["in_flight"] == {"videos": 1, "clips": 3, "runs": 0, "snapshots": 0, "removals": 0}
     assert not status["settled"]
 
 
@@ -44,7 +44,7 @@ def test_a_requested_run_and_a_requested_snapshot_are_on_their_way(live):
     )
     live.http.post("/snapshots", json={"tag": "v1"})
 
-    assert live.http.get("/status").json()["in_flight"] == {"videos": 0, "runs": 1, "snapshots": 1, "removals": 0}
+    assert live.http.get("/status").json()["in_flight"] == {"videos": 0, "clips": 0, "runs": 1, "snapshots": 1, "removals": 0}
 
     live.apply(
         SnapshotFinished(

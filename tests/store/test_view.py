@@ -185,6 +185,20 @@ def test_a_video_that_is_no_video_is_dead_and_lives_once_it_is_read(store):
     assert store.videos.get(ONE.video_id)["status"] == "segmented"
 
 
+def test_a_dead_video_that_is_submitted_again_is_on_its_way_again(store):
+    view = View(store)
+    died = letter("segment", minutes=1, video_id=ONE.video_id)
+    again = ONE.submitted.model_copy(update={"submitted_at": later(5), "name": "again.mp4"})
+    view.apply([ONE.submitted, died])
+    view.apply([again])
+    video = store.videos.get(ONE.video_id)
+    assert (video["status"], video["name"]) == ("submitted", "one.mp4")
+    view.apply([died, ONE.submitted, again])
+    assert store.videos.get(ONE.video_id)["status"] == "submitted"
+    view.apply([letter("segment", minutes=6, video_id=ONE.video_id)])
+    assert store.videos.get(ONE.video_id)["status"] == "dead"
+
+
 def test_a_replayed_letter_stays_replayed_until_it_dies_again(store):
     view = View(store)
     view.apply([letter("embed", minutes=0)])
