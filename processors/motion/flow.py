@@ -40,7 +40,7 @@ class Flow(Processor):
         energy = clip.curves.get("motion_energy")
         if energy is None or not len(energy.values):
             return {column.name: None for column in self.columns}
-        n_points = max(1, round(len(energy.values) * CURVE_RATE_HZ / energy.rate_hz))
+        n_points = max(1, round(clip.duration_s * CURVE_RATE_HZ))
         times_s = np.arange(n_points) / CURVE_RATE_HZ
         curve = np.interp(times_s, np.arange(len(energy.values)) / energy.rate_hz, energy.values)
         return {

@@ -14,7 +14,7 @@ from tests.processors.made_clips import RATE_HZ, face_frames, make_clip, noise, 
 
 @pytest.fixture(scope="session")
 def clips() -> dict[str, DecodedClip]:
-    """The clips that every processor must cope with, by name."""
+    """The clips that every processor must cope with, by name; their arrays refuse to be written to."""
     random = np.random.default_rng(3)
     voice = (tone(150, 5, 0.2) + tone(300, 5, 0.1) + tone(450, 5, 0.05)) * np.repeat([1.0, 0.1] * 5, RATE_HZ // 2)
     texture = random.integers(0, 255, (8, 96, 128, 3), dtype=np.uint8)
@@ -30,6 +30,10 @@ def clips() -> dict[str, DecodedClip]:
         make_clip("upright", np.ascontiguousarray(face_frames(4).transpose(0, 2, 1, 3)), noise(1.0), 1.0),
         make_clip("click", texture[:4], np.zeros(8, np.float32) + 0.5, 1.0, motion=np.array([0.0] * 10)),
     ]
+    for clip in made:
+        for array in (clip.frames_rgb, clip.frame_times_s, clip.audio, *(c.values for c in clip.curves.values())):
+            if array is not None:
+                array.setflags(write=False)
     return {clip.clip_id: clip for clip in made}
 
 

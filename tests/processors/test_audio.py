@@ -5,6 +5,7 @@ import pytest
 
 from processors.audio import logmel, prosody, silero
 from processors.base import DecodedClip, Row
+from processors.engine import Engine
 from tests.processors.made_clips import MEDIA, RATE_HZ, heard, make_clip, noise, tone
 
 DEEPLY = MEDIA / "audio" / "deeply"
@@ -185,6 +186,17 @@ def test_wordless_sounds_of_other_speakers_come_apart() -> None:
     right = same_kind[np.arange(len(kinds)), likeness.argmax(axis=1)].mean()
     chance = np.mean([same_kind[i, others[i]].mean() for i in range(len(kinds))])
     assert right >= 5.0 * chance
+
+
+def test_wav2vec_hears_the_sound_and_not_the_silence(engine: Engine) -> None:
+    """Random weights mean nothing, but equal sounds are equal and different ones are not."""
+    wav2vec2 = next(p for p in engine.profile.processors if p.id == "audio.wav2vec2")
+    sounds = [tone(220.0, 1.0), tone(220.0, 1.0), bursts(4.0)[:RATE_HZ], np.zeros(RATE_HZ, np.float32), None]
+    rows = wav2vec2.process([make_clip(audio=sound) for sound in sounds], [{}] * 5)
+    same, again, other, silent, missing = (row["voice"] for row in rows)
+    assert np.dot(same, again) == pytest.approx(1.0, abs=1e-6)
+    assert np.dot(same, other) < 0.999
+    assert silent is missing is None
 
 
 def test_clip_and_vector_are_of_the_declared_size(clips: dict[str, DecodedClip]) -> None:

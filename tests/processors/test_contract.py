@@ -108,8 +108,9 @@ def test_columns_say_what_they_are(processor: Processor) -> None:
 def test_inputs_stay_as_they_are(
     processor: Processor, clips: dict[str, DecodedClip], together: dict[str, Measured]
 ) -> None:
-    clip, row = clips["normal"], {name: together["normal"].values[name] for name in processor.reads.columns}
-    clip_before, row_before = copy.deepcopy(clip), copy.deepcopy(row)
+    clip_before = clips["normal"]
+    row_before = {name: together["normal"].values[name] for name in processor.reads.columns}
+    clip, row = copy.deepcopy(clip_before), copy.deepcopy(row_before)
     processor.process([clip], [row])
     assert row == row_before
     for part in fields(DecodedClip):

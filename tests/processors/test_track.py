@@ -20,7 +20,7 @@ def mtcnn() -> Mtcnn:
 
 def faces_of(mtcnn: Mtcnn, clip: DecodedClip) -> Row:
     picked = thinned(clip.frame_times_s, 2.0)
-    frames = shrunk(clip.frames_rgb[picked], 320)
+    frames = shrunk(clip.frames_rgb[picked], 384)
     thin = make_clip(frames_rgb=frames, duration_s=clip.duration_s)
     return mtcnn.process([thin], [{}])[0]
 

@@ -111,6 +111,8 @@ def test_a_changing_clip_differs_from_a_still_one_of_the_same_content() -> None:
     changing = np.concatenate([red, blue, red, blue])
     assert likeness(changing, changing[::-1]) > 0.999
     assert likeness(still, changing) < 0.95
+    assert not np.any(looks(still)["visual"][SIZE // 2 :])
+    assert np.any(looks(changing)["visual"][SIZE // 2 :])
 
 
 def test_the_vector_has_its_size_and_unit_length_even_for_black() -> None:
