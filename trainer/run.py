@@ -13,7 +13,7 @@ from store.errors import Conflict, InputError, NotFound
 from store.records import Json, TrainingRequested
 from trainer.bases import Base, find_base, open_base
 from trainer.card import Lineage, write_card
-from trainer.dataset import FrameSet, TrainingClip, gather_frames, refuse_held
+from trainer.dataset import FrameSet, TrainingClip, gather_frames
 from trainer.families.base import Family, Generation, adapter_header
 from trainer.loop import Progress
 from trainer.lora import LoraSettings, TrainedLora, reload_difference, train_lora
@@ -74,7 +74,6 @@ def run_training(
     settings = LoraSettings.of(request.settings)
     if (request.parent is None) != (lineage.parent_adapter is None):
         raise InputError(f"run {request.run_id}: parent run {request.parent!r} and its adapter file must come together")
-    refuse_held(members)
     frames = gather_frames(members, settings.resolution_px, settings.frames_per_clip)
     base = _choose_base(settings, footage, place, lineage.parent_adapter, progress)
     family = open_base(base, place.device)

@@ -5,7 +5,7 @@ subset is known to be purer than stage A asks for. One run at a time; every conc
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from store.records import ConceptChanged, Json, TrainingRequested, digest
@@ -130,9 +130,9 @@ def _judge(
         return wait(f"not ready: {'; '.join(concept.reasons)}")
     own = [run for run in runs if run.concept == concept.concept]
     ended = [run.finished_at for run in own if run.finished_at is not None]
-    since_s = (now - max(ended)).total_seconds() if ended else None
-    if since_s is not None and since_s < settings.cool_down_s:
-        return wait(f"its last run ended {since_s:.0f} s ago; the cool-down is {settings.cool_down_s:.0f} s")
+    cool_at = max(ended) + timedelta(seconds=settings.cool_down_s) if ended else now
+    if now < cool_at:
+        return wait(f"it cools down from its last run until {cool_at.isoformat(timespec='seconds')}")
     plan = _plan(concept, own, settings)
     if isinstance(plan, str):
         return wait(plan)

@@ -128,19 +128,6 @@ def _build(texts: Sequence[str], settings: SmallBaseSettings) -> Any:
         attention_head_dim=4,
         cross_attention_dim=64,
     )
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=CAPTION_LENGTH,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
     # Stable Diffusion's schedule.
     scheduler = DDIMScheduler(
         beta_start=0.00085,
@@ -152,7 +139,7 @@ def _build(texts: Sequence[str], settings: SmallBaseSettings) -> Any:
     )
     return StableDiffusionPipeline(
         vae=vae,
-        text_encoder=text_encoder,
+        text_encoder=_text_encoder(tokenizer),
         tokenizer=tokenizer,
         unet=unet,
         scheduler=scheduler,
@@ -160,6 +147,21 @@ def _build(texts: Sequence[str], settings: SmallBaseSettings) -> Any:
         feature_extractor=None,
         requires_safety_checker=False,
     )
+
+
+def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=CAPTION_LENGTH,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config)
 
 
 def _pretrain(frames: FrameSet, settings: SmallBaseSettings, progress: Progress) -> tuple[Any, dict[str, list[float]]]:

@@ -9,7 +9,7 @@ from trainer.dataset import TrainingClip
 from trainer.smallbase import SmallBaseSettings
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-TINY = SmallBaseSettings(resolution_px=32, frames_per_clip=3, vae_steps=120, vae_batch=4, unet_steps=80, unet_batch=4)
+TINY = SmallBaseSettings(resolution_px=32, frames_per_clip=3, vae_steps=160, vae_batch=4, unet_steps=80, unet_batch=4)
 COLOURS_RGB = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 200), "yellow": (210, 190, 20)}
 
 

@@ -54,7 +54,7 @@ def test_it_leaves_every_artefact(stage_a):
 
 def test_its_metrics_can_travel_and_tell_what_was_measured(stage_a, base):
     metrics = json.loads(json.dumps(stage_a[0].metrics))
-    assert metrics["held_out_loss_after"] < metrics["held_out_loss_before"]
+    assert metrics["fixed_loss_after"] < metrics["fixed_loss_before"]
     assert metrics["reload_max_abs_diff"] == 0.0
     assert (metrics["base"], metrics["base_label"]) == (base.id, SMALL_LABEL)
     assert (metrics["n_clips"], metrics["n_videos"], metrics["n_modules"]) == (9, 1, 28)

@@ -54,7 +54,7 @@ SITUATIONS = {
         concept(members_digest="m2", n_eligible=80),
         [run(finished_at=NOW - timedelta(seconds=9))],
         None,
-        "its last run ended 9 s ago; the cool-down is 600 s",
+        "it cools down from its last run until 2026-01-02T03:13:56+00:00",
     ),
     "withdrawn is as if it never was": (concept(), [run(status="withdrawn")], "A", "first adapter"),
     "failed with other clips": (concept(members_digest="m2"), [run(status="failed")], "A", "first adapter"),
