@@ -1,12 +1,14 @@
 """Measures clips by a profile's processors."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from processors.base import DecodedClip
 from processors.decode import read_samples
 from processors.engine import Engine
 from processors.profile import load_profile
+from processors.tiny import build_tiny_models
 from store.errors import NotFound
 from store.media import MediaStore
 from store.records import Clip, ClipEmbedded, Column
@@ -16,7 +18,10 @@ def make_worker(data: str, profile_name: str, device: str) -> Callable[[list[Cli
     """A worker that gives, for a list of clips, a `ClipEmbedded` or the reason of its absence for each; for None,
     the columns that the profile measures.
     """
-    profile = load_profile(profile_name)
+    models = Path(data, "models")
+    if profile_name == "tiny":
+        build_tiny_models(models)
+    profile = load_profile(profile_name, models)
     media = MediaStore(f"{data}/media")
     engine = Engine(profile, device)
     loaded = False
