@@ -64,7 +64,8 @@ class ClipFootage:
         ticks = math.ceil(self.duration_s * rate_hz)
         pictures, at = [], 0
         for tick in range(ticks):
-            now = self.start_pts + tick * step
+            # A pts is whole, so it is not after the tick if it is not after the tick rounded down.
+            now = self.start_pts + tick * step.numerator // step.denominator
             while at + 1 < len(self.pictures) and self.pictures[at + 1][0] <= now:
                 at += 1
             pictures.append(self.pictures[at][1])

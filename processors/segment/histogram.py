@@ -104,6 +104,7 @@ class HistogramStream(BoundaryStream):
         self._looks: dict[int, Look] = {}
         self._steps: dict[int, float] = {}
         self._count = 0
+        self._oldest = 0
         self._cuts: list[int] = []
         self._dissolves: list[tuple[float, Transition]] = []
         self._last_middle = -1
@@ -115,7 +116,7 @@ class HistogramStream(BoundaryStream):
         open_spans = [t.first for _, t in self._dissolves]
         if self._flat_start is not None:
             open_spans.append(self._flat_start - RAMP_PICTURES)
-        return min([self._count - LAG - max(REACHES) - RAMP_PICTURES, *open_spans])
+        return max(0, min([self._count - LAG - max(REACHES) - RAMP_PICTURES, *open_spans]))
 
     def push(self, small: Planes) -> list[Transition]:
         index = self._count
@@ -126,9 +127,11 @@ class HistogramStream(BoundaryStream):
         found = list(self._cut_at(index - NEIGHBOURS))
         found += self._dissolve_around(index - LAG)
         found += self._fade_at(index - RAMP_PICTURES)
-        for old in [key for key in self._looks if key < self.settled - LAG]:
-            del self._looks[old]
-            self._steps.pop(old, None)
+        limit = self.settled - LAG
+        while self._oldest < limit:
+            del self._looks[self._oldest]
+            self._steps.pop(self._oldest, None)
+            self._oldest += 1
         return found
 
     def finish(self) -> list[Transition]:
@@ -225,7 +228,8 @@ class HistogramStream(BoundaryStream):
         a, m, b = (self._looks[i].luma for i in (first, middle, last))
         flow = self._flow.calc(m, a, np.zeros((*m.shape, 2), np.float32))
         rows, columns = np.indices(m.shape, np.float32)
-        moved = cv2.remap(a, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        columns, rows = columns + flow[..., 0], rows + flow[..., 1]
+        moved = cv2.remap(a, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         mixture = cv2.addWeighted(a, 1 - share, b, share, 0)
         return float(cv2.norm(m, moved, cv2.NORM_L1)) < float(cv2.norm(m, mixture, cv2.NORM_L1))
 

@@ -164,8 +164,13 @@ def _cut(plane: np.ndarray, crop: tuple[int, int, int, int], x_ratio: int, y_rat
 
 
 def _resize(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """To (width, height): averaged over areas when it shrinks, interpolated when it grows."""
+    """To (width, height): halved while it can be (OpenCV does that at memory's speed), then interpolated.
+
+    Averaging over areas of other sizes costs ten times as much (0.9 ms for 512x512 to 480x480) and differs by
+    less than x264 takes away.
+    """
+    while plane.shape[1] >= 2 * size[0] and plane.shape[0] >= 2 * size[1]:
+        plane = cv2.resize(plane, (plane.shape[1] // 2, plane.shape[0] // 2), interpolation=cv2.INTER_AREA)
     if (plane.shape[1], plane.shape[0]) == size:
         return plane
-    shrinks = plane.shape[1] >= size[0] and plane.shape[0] >= size[1]
-    return cv2.resize(plane, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR)

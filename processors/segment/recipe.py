@@ -9,6 +9,7 @@ from typing import Literal
 from store.errors import SettingsError
 from store.records import digest
 
+Detector = Literal["histogram", "transnet"]
 SEGMENT_VERSION = 1
 """Raised whenever the same recipe would give other clips, files or curves."""
 
@@ -17,7 +18,7 @@ SEGMENT_VERSION = 1
 class SegmentRecipe:
     """How footage is cut and normalised. Every field is part of the recipe's hash."""
 
-    detectors: tuple[Literal["histogram", "transnet"], ...] = ("histogram", "transnet")
+    detectors: tuple[Detector, ...] = ("histogram", "transnet")
     min_clip_s: float = 1.0
     max_clip_s: float = 10.0
     fps: tuple[int, int] = (24, 1)

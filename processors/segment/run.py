@@ -8,6 +8,7 @@ kept, normalised, for as long as a clip that is not yet certain may need them: `
 lag, about 14 s (a third of a megabyte each), and as much again for two clips in the making.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from processors.color import Planes
 from processors.decode import Picture, Source, open_source
 from processors.segment.clip import ClipFootage, write_media, write_pack, write_strip
 from processors.segment.cut import CutClip, Cutter
@@ -29,8 +31,8 @@ from processors.segment.sound import SoundTrack
 from processors.segment.transnet import TransnetDetector
 from store.records import DroppedSpan, Json, clip_id
 
-SMALL_LONGEST_PX = 160
-"""Longest side of the pictures that the detectors see."""
+SMALL_LEAST_PX = 120
+"""The longest side of the pictures that the detectors see is at least this, and less than twice it."""
 LEAST_GAP_S = Fraction(1, 66)
 """Pictures that follow the last one sooner are passed over, so that 120 Hz footage is read as 60 Hz: half the
 memory and time, and no clip is written at such a rate. A 66th leaves room for the jitter of 60 Hz."""
@@ -163,7 +165,8 @@ class _Pass:
         self._pictures: deque[tuple[int, np.ndarray]] = deque()
         self._cut: deque[CutClip] = deque()
         self._making: deque[Future[SegmentedClip]] = deque()
-        self._least_gap = LEAST_GAP_S / self.source.time_base
+        self._least_gap = math.ceil(LEAST_GAP_S / self.source.time_base)
+        self._forgotten_before = 0
 
     def picture(self, picture: Picture) -> None:
         """Take the next decoded picture."""
@@ -252,6 +255,9 @@ class _Pass:
     def _forget(self) -> None:
         """Let go of pictures and sound that no clip to come can need."""
         needed = self._cutter.needed_from
+        if needed == self._forgotten_before:
+            return
+        self._forgotten_before = needed
         while len(self._pictures) > 1 and self._pictures[1][0] <= needed:
             self._pictures.popleft()
         if self._sound is not None:
@@ -268,11 +274,10 @@ class _Pass:
         return facts
 
 
-def _shrink(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The planes that the detectors see; whole factors, which INTER_AREA is fast for."""
-    y, cb, cr = planes_of(picture)
-    factor = max(1, round(max(y.shape) / SMALL_LONGEST_PX))
-    size = (y.shape[1] // factor, y.shape[0] // factor)
-    half = (size[0] // 2, size[1] // 2)
-    y = cv2.resize(y, size, interpolation=cv2.INTER_AREA)
-    return y, cv2.resize(cb, half, interpolation=cv2.INTER_AREA), cv2.resize(cr, half, interpolation=cv2.INTER_AREA)
+def _shrink(picture: np.ndarray) -> Planes:
+    """The planes that the detectors see: halved until they are small, since OpenCV halves at memory's speed."""
+    small = planes_of(picture)
+    while max(small[0].shape) >= 2 * SMALL_LEAST_PX:
+        y, cb, cr = (cv2.resize(p, (p.shape[1] // 2, p.shape[0] // 2), interpolation=cv2.INTER_AREA) for p in small)
+        small = y, cb, cr
+    return small

@@ -37,7 +37,7 @@ class BoundaryStream(ABC):
         """Take the next picture, and give what became certain, in order.
 
         Args:
-            small: limited-range BT.709 Y'CbCr planes, uint8, longest side of Y' about 160, Cb and Cr half of it.
+            small: limited-range BT.709 Y'CbCr planes, uint8, longest side of Y' 120 to 240, Cb and Cr half of it.
         """
 
     @abstractmethod

@@ -21,6 +21,7 @@ class SoundTrack:
         """sounds: the track's stretches, in order; taken only as far as `read` asks."""
         self._sounds = sounds
         self._rate_hz = rate_hz
+        self._jitter = round(JITTER_S * rate_hz)
         self._layout = "mono" if channels == 1 else "stereo"
         self._resampler = self._new_resampler()
         self._stretches: deque[tuple[int, np.ndarray]] = deque()
@@ -83,10 +84,10 @@ class SoundTrack:
             start = round(frame.pts * frame.time_base * self._rate_hz)
             if self._end is None:
                 at = start
-            elif start > self._end + JITTER_S * self._rate_hz:
+            elif start > self._end + self._jitter:
                 self.gaps += 1
                 at = start
-            elif start < self._end - JITTER_S * self._rate_hz:
+            elif start < self._end - self._jitter:
                 samples = samples[self._end - start :]
         if len(samples):
             self._stretches.append((at, samples))
