@@ -432,6 +432,8 @@ class RemovalDone(Record):
     """Snapshots that held a removed clip and were withdrawn."""
     runs: tuple[str, ...]
     """Adapters that were trained on a removed clip and were withdrawn."""
+    bases: tuple[str, ...] = ()
+    """Small bases that learned from a removed clip and were deleted."""
     verified: bool
     """The ids and keys above were looked for afterwards and not found."""
     done_at: datetime

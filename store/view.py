@@ -216,8 +216,9 @@ def _dead(record: DeadLetter, tables: Tables) -> None:
     tables["dead_letters"].put(record.dead_id, letter | {"status": "replayed" if replayed else "dead"})
     if record.step == "segment" and record.video_id and not replayed:
         video = tables["videos"].get(record.video_id)
-        submitted_since = video is not None and "submitted_at" in video and _time(video, "submitted_at") > record.died_at
-        if (video is None or video["status"] == "submitted") and not submitted_since:
+        known = video or {}
+        submitted_since = "submitted_at" in known and _time(known, "submitted_at") > record.died_at
+        if known.get("status", "submitted") == "submitted" and not submitted_since:
             tables["videos"].merge(record.video_id, {"status": "dead", "reason": record.reason})
 
 

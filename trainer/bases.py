@@ -1,4 +1,7 @@
-"""Finding and opening the base that adapters are trained on; nothing is ever fetched here."""
+"""The bases that adapters are trained on, as folders: finding, describing, discarding; nothing is ever fetched here.
+
+Free of any model code, so that the process that writes the store can discard bases.
+"""
 
 import hashlib
 import json
@@ -12,16 +15,11 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from store.errors import ModelUnavailable
 from store.records import digest
-from trainer.families.base import Family
-from trainer.families.sd import StableDiffusion
 
 BASE_FILE = "cliploom_base.json"
 """Beside the pipeline of a base that was built here."""
 SMALL_LABEL = "small base pre-trained on this footage; not a general model"
 GIVEN_LABEL = "pretrained base"
-
-FAMILIES: dict[str, type[Family]] = {family.pipeline_class.__name__: family for family in (StableDiffusion,)}
-"""Pipeline class, as `model_index.json` names it, to family."""
 
 
 @dataclass(frozen=True)
@@ -91,22 +89,6 @@ def discard_bases(bases: Path, clip_ids: Collection[str]) -> list[str]:
     for folder in tainted:
         shutil.rmtree(folder)
     return [folder.name for folder in tainted]
-
-
-def open_base(base: Base, device: str) -> Family:
-    """Load a base as the family that its `model_index.json` names.
-
-    Raises:
-        ModelUnavailable: no family trains such a pipeline, or its files are incomplete.
-    """
-    named = json.loads((base.folder / "model_index.json").read_text()).get("_class_name")
-    family = FAMILIES.get(named)
-    if family is None:
-        raise ModelUnavailable(f"base {base.folder.name} is a {named}; this version trains {', '.join(FAMILIES)}")
-    try:
-        return family.load(base.folder, device)
-    except (OSError, ValueError) as error:
-        raise ModelUnavailable(f"base {base.folder.name} cannot be loaded ({error}); fetch it again, whole") from error
 
 
 def _content_id(folder: Path) -> str:

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 from store.errors import Conflict, InputError, NotFound
 from store.records import Json, TrainingRequested
-from trainer.bases import Base, find_base, open_base
+from trainer.bases import Base, find_base
 from trainer.card import Lineage, write_card
 from trainer.dataset import FrameSet, TrainingClip, gather_frames
 from trainer.families.base import Family, Generation, adapter_header
 from trainer.loop import Progress
 from trainer.lora import LoraSettings, TrainedLora, reload_difference, train_lora
+from trainer.opening import open_base
 from trainer.pictures import draw_grid, draw_losses
 from trainer.smallbase import SmallBaseSettings, small_base
 
@@ -71,6 +74,7 @@ def run_training(
         ModelUnavailable, NotFound: the base is not here.
         SettingsError: the request's settings are wrong.
     """
+    _hush_progress_bars()
     settings = LoraSettings.of(request.settings)
     if (request.parent is None) != (lineage.parent_adapter is None):
         raise InputError(f"run {request.run_id}: parent run {request.parent!r} and its adapter file must come together")
@@ -100,6 +104,12 @@ def run_training(
     }
     progress("evaluate", 3, 3, None)
     return TrainingResult(artefacts=artefacts, metrics=metrics)
+
+
+def _hush_progress_bars() -> None:
+    """The libraries' own bars would break up ours; `progress` tells how far a run is."""
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
 
 
 def _choose_base(

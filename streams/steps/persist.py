@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from store.errors import Passing
-from store.records import ClipsStored, Record, RemovalRequested
+from store.records import ClipsStored, Record, RemovalDone, RemovalRequested
 from store.removal import remove
 from store.store import Store
 from store.view import View
 from streams.runner import Failure, Publish, Step
 from streams.topics import TOPICS
+from trainer.bases import discard_bases
 
 _MAINTAIN_EVERY_WRITES = 100
 """Chosen: 1,000 small fragments make a look-up 25 times slower; 100 writes leave it under twice."""
@@ -57,13 +58,15 @@ class Persist(Step):
         """Ids of clips whose state changed, and the proofs of the removals in this batch."""
         try:
             stored = self._view.apply(records)
-            proofs: list[Record] = [
-                remove(self._store, record, self._snapshots, self._clock())
-                for record in records
-                if isinstance(record, RemovalRequested)
-            ]
+            removals = [record for record in records if isinstance(record, RemovalRequested)]
+            proofs: list[Record] = [self._remove(removal) for removal in removals]
             self._view.apply(proofs)
         except (OSError, RuntimeError) as error:  # disk full, storage away, commit conflict: lance raises both
             raise Passing(f"the store could not be written: {error}") from error
         self._writes += 1
         return stored, proofs
+
+    def _remove(self, removal: RemovalRequested) -> RemovalDone:
+        proof = remove(self._store, removal, self._snapshots, self._clock())
+        discarded = discard_bases(self._data / "bases", proof.clip_ids)
+        return proof.model_copy(update={"bases": tuple(discarded)})

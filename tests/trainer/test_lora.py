@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 
 from store.errors import InputError, SettingsError
 from tests.trainer.made_discs import made_clip, silent
-from trainer.bases import open_base
 from trainer.dataset import FrameSet, gather_frames
 from trainer.families.base import ADAPTER_FILE, adapter_header, load_adapter_file
 from trainer.families.sd import StableDiffusion
 from trainer.lora import LoraSettings, encode, fixed_loss, reload_difference, train_lora
+from trainer.opening import open_base
 
 SETTINGS = LoraSettings(rank=4, alpha=2, steps=10, batch=4, resolution_px=32, frames_per_clip=3, lr=1e-2)
 ATTENTIONS = (

@@ -10,11 +10,12 @@ from diffusers import StableDiffusionPipeline
 
 from store.errors import Conflict, ModelUnavailable
 from tests.trainer.made_discs import TINY, made_clip, silent
-from trainer.bases import SMALL_LABEL, Base, discard_bases, find_base, open_base
+from trainer.bases import SMALL_LABEL, Base, discard_bases, find_base
 from trainer.dataset import gather_frames, held_out_ids
 from trainer.families.base import Generation
 from trainer.families.sd import as_pixels
 from trainer.lora import encode, fixed_loss
+from trainer.opening import open_base
 from trainer.smallbase import build_tokenizer, small_base, small_base_id
 
 
