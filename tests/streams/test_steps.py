@@ -1,0 +1,221 @@
+"""Steps on a store, without a broker: what they publish for what they are given."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from store.errors import Passing
+from store.records import (
+    ClipCurated,
+    ClipsStored,
+    ConceptChanged,
+    Record,
+    RemovalDone,
+    RemovalRequested,
+    SnapshotFinished,
+    SnapshotRequested,
+    TrainingFinished,
+    TrainingRequested,
+    digest,
+)
+from store.store import Store
+from store.view import View
+from streams.steps.curate import Curate
+from streams.steps.persist import Persist
+from streams.steps.schedule import Schedule
+from streams.steps.snapshot import Snapshot
+from tests.store.made_footage import COLUMNS, Video, all_records
+from trainer.bases import SMALL_LABEL, Base
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ONE, TWO = Video("one", n_clips=3), Video("two", n_clips=2, source="beach")
+CONCEPTS = """
+concepts:
+  - {name: close, description: near, query: "shot_scale = 'close'", contrasts: [wide], min_clips: 2, min_videos: 2}
+  - {name: wide, description: far, query: "shot_scale = 'wide'", contrasts: [close], min_clips: 2, min_videos: 2}
+  - {name: broken, description: no such column, query: "nonsense = 1"}
+"""
+
+
+class Published(list[Record]):
+    """A `Publish` that keeps what it is given."""
+
+    async def __call__(self, records: Sequence[Record]) -> None:
+        self.extend(records)
+
+    def of(self, kind: type[Record]) -> list[Record]:
+        return [record for record in self if isinstance(record, kind)]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store.open(tmp_path, COLUMNS)
+    for video in (ONE, TWO):
+        video.put_media(store.media)
+    return store
+
+
+@pytest.fixture
+def persist(store: Store, tmp_path: Path) -> Persist:
+    return Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW)
+
+
+async def test_persist_writes_what_it_is_given_and_says_which_clips_are_complete(
+    store: Store, persist: Persist
+) -> None:
+    published = Published()
+    assert await persist.process(all_records([ONE]), published) == {}
+    assert store.videos.get(ONE.video_id)["status"] == "done"
+    assert published == [ClipsStored(clip_ids=tuple(sorted(ONE.clip_ids)))]
+
+
+async def test_removal_goes_through_the_writer_and_leaves_its_proof(
+    store: Store, persist: Persist, tmp_path: Path
+) -> None:
+    await persist.process(all_records([ONE, TWO]), Published())
+    for name, clip_ids in (("small-1", ONE.clip_ids), ("small-2", TWO.clip_ids)):
+        folder = tmp_path / "bases" / name
+        folder.mkdir(parents=True)
+        Base(id=name, folder=folder, label=SMALL_LABEL, clip_ids=clip_ids).write()
+    published = Published()
+    removal = RemovalRequested(
+        removal_id="r1", subject="video", subject_id=ONE.video_id, by="Ada", reason="asked to", requested_at=NOW
+    )
+    await persist.process([removal], published)
+    (proof,) = published.of(RemovalDone)
+    assert isinstance(proof, RemovalDone)
+    assert (proof.verified, proof.bases, set(proof.clip_ids)) == (True, ("small-1",), set(ONE.clip_ids))
+    assert [row["clip_id"] for row in store.clips.select()] == sorted(TWO.clip_ids)
+    assert store.removals.get("r1")["status"] == "done"
+    assert [folder.name for folder in (tmp_path / "bases").iterdir()] == ["small-2"]
+
+
+async def test_a_store_that_cannot_be_written_is_a_passing_fault(
+    persist: Persist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(self: View, records: Sequence[Record]) -> tuple[str, ...]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(View, "apply", no_space)
+    with pytest.raises(Passing, match="No space left"):
+        await persist.process(all_records([ONE]), Published())
+
+
+async def test_a_snapshot_that_cannot_be_made_ends_as_failed_with_its_reason(store: Store, tmp_path: Path) -> None:
+    published = Published()
+    request = SnapshotRequested(tag="empty", note="", requested_by="Ada", requested_at=NOW)
+    await Snapshot(store, tmp_path / "snapshots").process([request], published)
+    (finished,) = published
+    assert isinstance(finished, SnapshotFinished)
+    assert finished.status == "failed"
+    assert "nothing to publish" in finished.reason
+
+
+async def test_curate_places_new_clips_once_and_judges_every_concept(store: Store, tmp_path: Path) -> None:
+    View(store).apply(all_records([ONE, TWO]))
+    concepts = tmp_path / "concepts.yaml"
+    concepts.write_text(CONCEPTS)
+    seconds = iter(range(0, 1000, 10))
+    step = Curate(tmp_path, concepts, lambda: float(next(seconds)))
+    published = Published()
+    await step.process([ClipsStored(clip_ids=ONE.clip_ids)], published)
+    assert published == []
+    await step.idle(published)
+    assert {r.key for r in published.of(ClipCurated)} == {*ONE.clip_ids, *TWO.clip_ids}
+    states = {record.key: record for record in published.of(ConceptChanged)}
+    assert set(states) == {"close", "wide", "broken"}
+    assert "nonsense" in states["broken"].reasons[0]  # type: ignore[attr-defined]
+    View(store).apply(published)
+    again = Published()
+    await step.process([ClipsStored(clip_ids=ONE.clip_ids)], again)
+    await step.idle(again)
+    step.stop()
+    assert again == []
+
+
+def _ready(name: str = "calm", n_clips: int = 12) -> ConceptChanged:
+    return ConceptChanged(
+        concept=name,
+        definition={},
+        members_key="ab/" + "ab" * 32 + ".json",
+        members_digest=digest([name, n_clips]),
+        n_members=n_clips,
+        n_eligible=n_clips,
+        n_videos=3,
+        purity=0.95,
+        purity_low=0.8,
+        ready=True,
+        reasons=(),
+        recipe="r",
+    )
+
+
+async def test_a_ready_concept_is_asked_for_once_after_a_burst_has_settled(store: Store) -> None:
+    clock, published = Clock(), Published()
+    step = Schedule(store, clock)
+    await step.process([_ready()], published)
+    await step.idle(published)
+    assert published == []
+    clock.now += timedelta(seconds=11)
+    await step.idle(published)
+    await step.idle(published)
+    (request,) = published
+    assert isinstance(request, TrainingRequested)
+    assert (request.concept, request.stage, request.requested_by) == ("calm", "A", "scheduler")
+
+
+async def test_a_restarted_scheduler_knows_what_was_asked_for(store: Store) -> None:
+    clock, published = Clock(), Published()
+    step = Schedule(store, clock)
+    await step.process([_ready()], published)
+    clock.now += timedelta(seconds=11)
+    await step.idle(published)
+    View(store).apply([_ready(), *published])
+    again = Published()
+    restarted = Schedule(store, clock)
+    clock.now += timedelta(seconds=11)
+    await restarted.idle(again)
+    assert again == []
+
+
+async def test_the_next_concept_is_trained_when_a_run_has_ended(store: Store) -> None:
+    clock, published = Clock(), Published()
+    step = Schedule(store, clock)
+    await step.process([_ready("calm"), _ready("lively")], published)
+    clock.now += timedelta(seconds=11)
+    await step.idle(published)
+    (first,) = published
+    ended = TrainingFinished(
+        run_id=first.key,
+        concept="calm",
+        status="succeeded",
+        reason="",
+        artefacts={},
+        metrics={"n_clips": 12},
+        clip_ids=(),
+        finished_at=clock.now,
+    )
+    await step.process([ended], published)
+    clock.now += timedelta(seconds=11)
+    await step.idle(published)
+    assert [request.concept for request in published] == ["calm", "lively"]  # type: ignore[attr-defined]
+
+
+async def test_footage_that_never_ends_does_not_put_training_off_for_ever(store: Store) -> None:
+    clock, published = Clock(), Published()
+    step = Schedule(store, clock)
+    for _ in range(200):
+        await step.process([_ready()], published)
+        clock.now += timedelta(seconds=5)
+        await step.idle(published)
+    assert [request.concept for request in published] == ["calm"]  # type: ignore[attr-defined]
