@@ -31,7 +31,7 @@ WITHIN_S = 585.0
 WRAP_UP_S = 75.0
 """Of it, kept for the snapshot, the pictures and the end of the service."""
 QUIET_S = 12.0
-"""All is done once nothing is on its way and nothing changed for this long; curation itself waits 3 s."""
+"""Clips and concepts are what they will be once nothing changed for this long; curation itself waits 3 s."""
 POLL_S = 1.0
 SHEET_CLIPS = 8
 """Clips of each concept on the contact sheet."""
@@ -188,17 +188,22 @@ class Clock:
 
 
 def follow(client: Client, bars: Bars, until_s: float, clock: Clock = Clock()) -> bool:
-    """Show progress until everything is done, or until that moment of the clock; returns whether it is done."""
+    """Show progress until it is enough, or until that moment of the clock; returns whether it was enough.
+
+    Enough: every video came to its end, nothing changed for `QUIET_S`, and the first LoRA run, if one was requested,
+    has ended. The service would go on to train the next concept.
+    """
     last: object = None
     changed_s = clock.now_s()
     while clock.now_s() < until_s:
         status, runs = client.get("/status"), client.get("/training")
         n_curated = client.get("/clips", where="curation_recipe IS NOT NULL", limit=1)["total"]
         bars.show(status, n_curated, runs)
-        state = (status, n_curated, runs)
+        state = (status["videos"], status["clips"], status["concepts"], n_curated)
         if state != last:
             last, changed_s = state, clock.now_s()
-        elif status["settled"] and clock.now_s() - changed_s > QUIET_S:
+        trained = not runs or any(run["status"] not in ("requested", "running") for run in runs)
+        if trained and status["in_flight"]["videos"] == 0 and clock.now_s() - changed_s > QUIET_S:
             return True
         clock.sleep(POLL_S)
     return False
@@ -261,7 +266,7 @@ def _line(clip: Document) -> str:
 
 
 def joint_points(store: Store, clips: Sequence[Document]) -> np.ndarray | None:
-    """float64 [clips, D]: the clips in the joint space that clustering uses; None where none has a vector."""
+    """float64 [clips, D]: the clips in the joint space of clustering (`store.curation`); None where none has a vector."""
     rows = store.clips.get_many([clip["clip_id"] for clip in clips])
     vectors = {}
     for name in store.clips.vector_columns:
@@ -270,6 +275,9 @@ def joint_points(store: Store, clips: Sequence[Document]) -> np.ndarray | None:
         if size is not None:
             missing = np.full(size, np.nan)
             vectors[name] = np.array([missing if vector is None else vector for vector in column], np.float64)
+    controls = [clip["control"] for clip in clips]
+    if all(controls):
+        vectors["control"] = np.array([control["values"] for control in controls], np.float64)
     return joint_space(vectors, ClusterOptions().dimensions) if vectors else None
 
 

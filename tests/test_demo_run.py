@@ -51,10 +51,11 @@ class FakeTime:
         self.at_s += seconds
 
 
-def status(settled: bool, densified: int, embedded: int = 0) -> dict[str, Any]:
+def status(videos_open: int, densified: int, embedded: int = 0) -> dict[str, Any]:
     stages = {"densified": densified, "embedded": embedded}
     clips = {"total": densified + embedded, "by_stage": stages}
-    return {"settled": settled, "videos": {"done": 1, "segmented": 1}, "clips": clips}
+    videos = {"done": 2 - videos_open, "segmented": videos_open}
+    return {"videos": videos, "clips": clips, "concepts": {}, "in_flight": {"videos": videos_open, "runs": 1}}
 
 
 def folder_of(*names: str) -> dict[str, list[Any]]:
@@ -129,34 +130,55 @@ def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
         ingest(client, given_footage(tmp_path, None), lambda done, of: None)
 
 
-def test_following_ends_only_when_all_is_settled_and_quiet() -> None:
-    answers = {
-        "/status": [status(True, 0, 3), status(False, 2, 1), status(True, 3)],
-        "/training": [[{"run_id": "r", "concept": "calm", "progress": None}]],
-        "/clips": [{"total": 3}],
-    }
+def run_of(status_: str, progress: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"run_id": "r", "concept": "calm", "status": status_, "progress": progress}
+
+
+def followed(
+    answers: dict[str, list[Any]], until_s: float
+) -> tuple[bool, float, dict[str, tuple[float, float | None]]]:
+    """(whether it was enough, when it ended, bars by their titles)."""
     time = FakeTime()
     with Progress(console=Console(file=io.StringIO())) as progress:
-        assert follow(FakeClient(answers), Bars(progress), 100.0, time.clock())
-        assert {task.description: (task.completed, task.total) for task in progress.tasks} == {
-            "videos done": (1, 2),
-            "clips cut and embedded": (3, 3),
-            "clips annotated": (3, 3),
-            "clips placed by clustering": (3, 3),
-        }
-    assert QUIET_S + 2 < time.at_s < QUIET_S + 5
+        enough = follow(FakeClient(answers), Bars(progress), until_s, time.clock())
+        return enough, time.at_s, {task.description: (task.completed, task.total) for task in progress.tasks}
 
 
-def test_following_ends_when_time_is_up_and_shows_the_run() -> None:
-    progress_of_run = {"phase": "lora", "step": 5, "steps": 10, "loss": 0.5}
+def test_following_ends_once_the_videos_are_done_and_nothing_changes() -> None:
     answers = {
-        "/status": [status(False, 2, 1)],
-        "/training": [[{"run_id": "r", "concept": "calm", "progress": progress_of_run}]],
-        "/clips": [{"total": 0}],
+        "/status": [status(1, 0, 3), status(1, 2, 1), status(0, 3)],
+        "/training": [[]],
+        "/clips": [{"total": 3}],
     }
-    with Progress(console=Console(file=io.StringIO())) as progress:
-        assert not follow(FakeClient(answers), Bars(progress), 20.0, FakeTime().clock())
-        assert [t.description for t in progress.tasks if t.completed == 5] == ["LoRA calm lora loss 0.500"]
+    enough, at_s, bars = followed(answers, 100.0)
+    assert enough
+    assert QUIET_S + 2 < at_s < QUIET_S + 5
+    assert bars == {
+        "videos done": (2, 2),
+        "clips cut and embedded": (3, 3),
+        "clips annotated": (3, 3),
+        "clips placed by clustering": (3, 3),
+    }
+
+
+def test_following_waits_for_the_first_run_and_for_no_other() -> None:
+    running = run_of("running", {"phase": "lora", "step": 5, "steps": 10, "loss": 0.5})
+    answers = {
+        "/status": [status(0, 3)],
+        "/training": [*[[running]] * 40, [run_of("requested"), run_of("succeeded")]],
+        "/clips": [{"total": 3}],
+    }
+    enough, at_s, bars = followed(answers, 100.0)
+    assert enough
+    assert 39 < at_s < 42
+    assert bars["LoRA calm lora loss 0.500"] == (5, 10)
+
+
+def test_following_ends_when_time_is_up() -> None:
+    answers = {"/status": [status(1, 2, 1)], "/training": [[]], "/clips": [{"total": 0}]}
+    enough, at_s, _ = followed(answers, 20.0)
+    assert not enough
+    assert 20 <= at_s < 22
 
 
 def test_a_snapshot_is_waited_for_but_not_for_ever() -> None:
