@@ -266,7 +266,7 @@ def _line(clip: Document) -> str:
 
 
 def joint_points(store: Store, clips: Sequence[Document]) -> np.ndarray | None:
-    """float64 [clips, D]: the clips in the joint space of clustering (`store.curation`); None where none has a vector."""
+    """float64 [clips, D]: the clips in the joint space that `store.curation` uses; None where none has a vector."""
     rows = store.clips.get_many([clip["clip_id"] for clip in clips])
     vectors = {}
     for name in store.clips.vector_columns:
