@@ -227,8 +227,8 @@ class HistogramStream(BoundaryStream):
         """Whether the middle is the first picture with its parts moved, more nearly than a mixture."""
         a, m, b = (self._looks[i].luma for i in (first, middle, last))
         flow = self._flow.calc(m, a, np.zeros((*m.shape, 2), np.float32))
-        rows, columns = np.indices(m.shape, np.float32)
-        columns, rows = columns + flow[..., 0], rows + flow[..., 1]
+        places = np.indices(m.shape).astype(np.float32)
+        columns, rows = places[1] + flow[..., 0], places[0] + flow[..., 1]
         moved = cv2.remap(a, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         mixture = cv2.addWeighted(a, 1 - share, b, share, 0)
         return float(cv2.norm(m, moved, cv2.NORM_L1)) < float(cv2.norm(m, mixture, cv2.NORM_L1))

@@ -30,7 +30,8 @@ ROUNDS = 3
 def render(path: Path, seconds: int = 60) -> None:
     """H.264, 1280x720, 30 pictures per second, a cut every 3.3 s, with sound."""
     random = np.random.default_rng(0)
-    scenes = [cv2.resize(random.integers(0, 256, (60, 120, 3)).astype(np.uint8), (1480, 820)) for _ in range(18)]
+    noise = [random.integers(0, 256, (60, 120, 3)).astype(np.uint8) for _ in range(18)]
+    scenes = [np.asarray(cv2.resize(blocks, (1480, 820)), np.uint8) for blocks in noise]
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=30)
         video.width, video.height, video.pix_fmt = 1280, 720, "yuv420p"

@@ -1,5 +1,6 @@
 """Footage that tests write for themselves: every picture carries its number as a barcode that survives x264."""
 
+import itertools
 import wave
 from collections.abc import Sequence
 from fractions import Fraction
@@ -44,7 +45,7 @@ def number_of(luma: np.ndarray) -> int:
 
 def _blocks(width: int) -> list[tuple[int, int]]:
     edges = [round(width * (0.2 + 0.6 * i / BITS)) for i in range(BITS + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def footage(*lengths: int, width: int = 640, height: int = 352) -> list[np.ndarray]:

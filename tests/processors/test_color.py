@@ -58,7 +58,9 @@ def test_chroma_of_half_size_corrects_the_luma_too():
 def test_pq_has_the_values_of_the_recommendation():
     """BT.2408-4 table 1: 203 cd/m2 at 58% of PQ, 26 cd/m2 (grey card) at 38%."""
     assert pq_code(np.array([203.0, 26.0, 10_000.0])) == pytest.approx([0.58, 0.38, 1.0], abs=0.005)
-    assert pq_light(pq_code(np.array([0.01, 1.0, 100.0, 4000.0]))) == pytest.approx([0.01, 1.0, 100.0, 4000.0], rel=1e-6)
+    assert pq_light(pq_code(np.array([0.01, 1.0, 100.0, 4000.0]))) == pytest.approx(
+        [0.01, 1.0, 100.0, 4000.0], rel=1e-6
+    )
 
 
 def test_the_tone_curve_keeps_shadows_and_ends_at_white():

@@ -1,5 +1,6 @@
 """Opening, refusing and reading footage; sample packs."""
 
+import itertools
 from fractions import Fraction
 from pathlib import Path
 
@@ -120,7 +121,7 @@ def test_avi_without_pts_keeps_order_and_pace(tmp_path):
     with open_source(path) as source:
         pictures = list(source.pictures())
         assert [number_of(_luma(picture.frame)) for picture in pictures] == list(range(40))
-        steps = {(b.pts - a.pts) * source.time_base for a, b in zip(pictures, pictures[1:], strict=False)}
+        steps = {(b.pts - a.pts) * source.time_base for a, b in itertools.pairwise(pictures)}
         assert steps == {Fraction(1, 25)}
 
 

@@ -1,5 +1,6 @@
 """Videos in, clips with their files out: what the rows say is what the files hold, picture by picture."""
 
+import itertools
 import math
 from fractions import Fraction
 from pathlib import Path
@@ -117,7 +118,9 @@ def test_the_same_input_gives_the_same_bytes(three_shots, cut, tmp_path):
 
 
 def test_another_recipe_gives_other_ids(three_shots, cut):
-    assert segment(three_shots, SegmentRecipe(detectors=("histogram",), crf=23)).clips[0].clip_id != cut.clips[0].clip_id
+    assert (
+        segment(three_shots, SegmentRecipe(detectors=("histogram",), crf=23)).clips[0].clip_id != cut.clips[0].clip_id
+    )
 
 
 def test_a_sample_pack_shows_the_clip_at_its_rate(cut):
@@ -166,7 +169,7 @@ def test_a_long_still_shot_is_tiled_without_gap_or_overlap(tmp_path):
     spans = times_ms(video)
     assert spans[0][0] == 0
     assert spans[-1][1] == 23_000
-    assert all(end == start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(end == start for (_, end), (start, _) in itertools.pairwise(spans))
     assert all(1000 <= end - start <= 10_000 for start, end in spans)
     assert len(video.shots) == 1
 
@@ -315,6 +318,41 @@ def test_other_pixel_formats_come_out_alike(tmp_path, pix_fmt):
     ours, theirs = (read_back(c.media_path)[0][0].astype(int) for c in (clip, plain))
     # Grey has no chroma to correct the luma of BT.601 by.
     assert np.abs(ours - theirs).mean() < (8 if pix_fmt == "gray" else 2)
+
+
+@pytest.mark.parametrize(("transfer", "name"), [(16, "pq"), (18, "hlg")])
+def test_hdr_is_brought_to_sdr(tmp_path, transfer, name):
+    """A grey card of 26 cd/m2 (38% of both signals, BT.2408) becomes 34% by the BT.709 OETF: luma 16 + 0.34 * 219."""
+    path = tmp_path / "hdr.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p10le"
+        context = stream.codec_context
+        context.color_trc, context.color_primaries, context.colorspace, context.color_range = transfer, 9, 9, 1
+        for _ in range(30):
+            frame = av.VideoFrame(640, 360, "yuv420p10le")
+            for plane, level in zip(frame.planes, (round((16 + 219 * 0.38) * 4), 512, 512), strict=True):
+                plane.update(np.full((plane.height, plane.line_size // 2), level, np.uint16))
+            frame.color_trc, frame.color_primaries, frame.colorspace, frame.color_range = transfer, 9, 9, 1
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    video = segment(path)
+    assert video.facts["colour"] == {
+        "matrix": "bt2020",
+        "full_range": False,
+        "transfer": name,
+        "primaries": "bt2020",
+    }
+    luma = read_back(video.clips[0].media_path)[0][10]
+    assert luma.mean() == pytest.approx(16 + 0.34 * 219, abs=10)
+
+
+def test_full_range_is_brought_to_limited(tmp_path):
+    black_and_white = np.zeros((360, 640, 3), np.uint8)
+    black_and_white[:, 320:] = 255
+    path = write_video(tmp_path / "full.mkv", [black_and_white] * 30, pix_fmt="yuvj420p", color_range=2)
+    luma = read_back(segment(path).clips[0].media_path)[0][10]
+    assert (luma[:, 100].mean(), luma[:, -100].mean()) == pytest.approx((16, 235), abs=2)
 
 
 def test_too_few_pictures_are_refused(tmp_path):

@@ -90,7 +90,9 @@ def test_a_flash_is_no_boundary():
 
 
 def test_a_light_that_goes_on_slowly_is_no_dissolve():
-    pictures = [cv2.convertScaleAbs(p, alpha=0.4 + 0.6 * min(max((i - 40) / 20, 0), 1)) for i, p in enumerate(shot(1, 100))]
+    pictures = [
+        cv2.convertScaleAbs(p, alpha=0.4 + 0.6 * min(max((i - 40) / 20, 0), 1)) for i, p in enumerate(shot(1, 100))
+    ]
     assert found(HistogramDetector(), pictures) == []
 
 
@@ -186,7 +188,13 @@ REAL = {
         *((at, at) for at in (646, 707, 831)),
     ],
 }
-ONE_SHOT = ["street_walkers_1080p.mp4", "talk_katie_hill.mp4", "makeup_webcam.avi", "asl_book.mkv", "face_driving_d19.mp4"]
+ONE_SHOT = [
+    "street_walkers_1080p.mp4",
+    "talk_katie_hill.mp4",
+    "makeup_webcam.avi",
+    "asl_book.mkv",
+    "face_driving_d19.mp4",
+]
 
 
 def boundaries(path: Path, recipe: SegmentRecipe, out: Path) -> list[tuple[float, float]]:
@@ -205,7 +213,8 @@ def boundaries(path: Path, recipe: SegmentRecipe, out: Path) -> list[tuple[float
 
 @pytest.mark.parametrize("name", REAL)
 def test_every_boundary_of_real_footage_is_found_and_no_other(name, tmp_path):
-    ends = boundaries(MEDIA / name, SegmentRecipe(), tmp_path)
+    both = name in ("derived_compiled.mp4", "nasa_13013.mp4")  # the network takes its time
+    ends = boundaries(MEDIA / name, SegmentRecipe() if both else SegmentRecipe(detectors=("histogram",)), tmp_path)
     assert len(ends) == len(REAL[name]), ends
     for (first, end), (true_first, true_end) in zip(ends, REAL[name], strict=True):
         assert abs(first - true_first) <= (1 if true_first == true_end else 3)
