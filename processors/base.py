@@ -139,14 +139,18 @@ def create_processor(processor_id: str, options: Mapping[str, Any]) -> Processor
     except ModuleNotFoundError as error:
         if error.name and not module_name.startswith(error.name):
             raise
-        raise SettingsError(f"processor {processor_id!r} is not known: no file processors/{processor_id.replace('.', '/')}.py") from error
+        raise SettingsError(
+            f"processor {processor_id!r} is not known: no file processors/{processor_id.replace('.', '/')}.py"
+        ) from error
     classes = [
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, Processor) and value.__module__ == module_name
     ]
     if len(classes) != 1:
-        raise SettingsError(f"processors/{processor_id.replace('.', '/')}.py must define one Processor, has {len(classes)}")
+        raise SettingsError(
+            f"processors/{processor_id.replace('.', '/')}.py must define one Processor, has {len(classes)}"
+        )
     try:
         return classes[0](classes[0].Options(**options))
     except TypeError as error:

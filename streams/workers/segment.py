@@ -42,4 +42,4 @@ def _stored(media: MediaStore, cut: SegmentedClip, footage: FootageSubmitted) ->
         keys[f"{kind}_key"] = media.put_file(path, path.suffix.removeprefix("."))
         path.unlink()
     fields = {name: getattr(cut, name) for name in Clip.model_fields if hasattr(cut, name)}
-    return Clip(**fields, **keys, source=footage.source, licence=footage.licence)
+    return Clip.model_validate(fields | keys | {"source": footage.source, "licence": footage.licence})

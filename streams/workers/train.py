@@ -43,7 +43,8 @@ def train(
     footage = [_training_clip(store, row) for row in store.clips.select(where="verdict = 'keep'")]
 
     def progress(phase: str, step: int, steps: int, loss: float | None) -> None:
-        emit(TrainingProgress(run_id=request.run_id, phase=phase, step=step, steps=steps, loss=loss))
+        told = {"run_id": request.run_id, "phase": phase, "step": step, "steps": steps, "loss": loss}
+        emit(TrainingProgress.model_validate(told))
 
     with ExitStack() as files:
         parent = _parent_adapter(store, request)

@@ -44,7 +44,8 @@ def test_a_requested_run_and_a_requested_snapshot_are_on_their_way(live):
     )
     live.http.post("/snapshots", json={"tag": "v1"})
 
-    assert live.http.get("/status").json()["in_flight"] == {"videos": 0, "clips": 0, "runs": 1, "snapshots": 1, "removals": 0}
+    in_flight = live.http.get("/status").json()["in_flight"]
+    assert in_flight == {"videos": 0, "clips": 0, "runs": 1, "snapshots": 1, "removals": 0}
 
     live.apply(
         SnapshotFinished(
