@@ -49,7 +49,7 @@ async def serve(place: Workplace, broker: str, stop: asyncio.Event) -> None:
     await producer.start()
     publisher = Publisher(producer)
     runners = [Runner(step, publisher, utc_now) for step in steps]
-    apps = [runner.create_app(broker) for runner in runners]
+    apps = [runner.create_app(broker, place.unfinished) for runner in runners]
     try:
         await asyncio.gather(*(app.start() for app in apps))
         if embedded is not None:

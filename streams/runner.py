@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, ClassVar
 
 import faust
@@ -121,16 +122,18 @@ class Runner:
         self._clock = clock
         self._busy = asyncio.Lock()
 
-    def create_app(self, broker: str, session_s: float = 60.0) -> faust.App:
+    def create_app(self, broker: str, folder: Path, session_s: float = 60.0) -> faust.App:
         """A Faust app, and so a consumer group, of this step's own: a slow step holds up no other.
 
         Args:
+            folder: for what Faust wants to leave on disk.
             session_s: a consumer that is silent for this long loses its partitions.
         """
         app = faust.App(
             f"cliploom-{self._step.name}",
             broker=f"kafka://{broker}",
             store="memory://",
+            datadir=folder / "faust" / self._step.name,
             autodiscover=False,
             web_enabled=False,
             topic_allow_declare=False,

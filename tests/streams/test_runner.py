@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import ClassVar
 
 import faust
@@ -62,10 +64,11 @@ class Service:
         self._producer: AIOKafkaProducer | None = None
 
     async def __aenter__(self) -> "Service":
+        self._folder = tempfile.TemporaryDirectory()
         self._producer = AIOKafkaProducer(bootstrap_servers=self._broker, acks="all")
         await self._producer.start()
         runner = Runner(self.step, Publisher(self._producer), lambda: NOW)
-        self.app = runner.create_app(self._broker, session_s=10.0)
+        self.app = runner.create_app(self._broker, Path(self._folder.name), session_s=10.0)
         await self.app.start()
         return self
 
@@ -74,6 +77,7 @@ class Service:
         assert self._producer is not None
         await asyncio.wait([asyncio.create_task(self.app.stop())], timeout=3.5)
         await self._producer.stop()
+        self._folder.cleanup()
 
 
 @pytest.fixture
