@@ -133,7 +133,7 @@ class Runner:
             f"cliploom-{self._step.name}",
             broker=f"kafka://{broker}",
             store="memory://",
-            datadir=folder / "faust" / self._step.name,
+            datadir=folder / f"faust-{self._step.name}",
             autodiscover=False,
             web_enabled=False,
             topic_allow_declare=False,

@@ -13,7 +13,7 @@ from streams.topics import STEPS, TOPICS, dead_topic
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = sorted(set(re.findall(r"cliploom ((?:up|[a-z]+)\b[^`#\n]*)", README)))
+COMMANDS = sorted(set(re.findall(r"(?:bin/|`)cliploom ([a-z]+\b[^`#\n]*)", README)))
 
 
 @pytest.mark.parametrize("line", COMMANDS)
