@@ -5,6 +5,10 @@
 Without a file, 60 s of 1280x720 are rendered: 18 shots of drifting texture with a tone. Rounds are interleaved
 and the best of each kind counts, since other work on the machine only ever makes a run slower. Time on the clock
 and processor time of all threads are both told: only the second means much on a busy machine.
+
+Seen on two busy cores, processor time as a ratio to the bare decode (0.5 to 5 ms a picture): shots, curves and
+samples 1.5 at 1080p, 1.7 to 2.2 at 720p, 2.6 at 512x512; with clips written 2.3 to 4.7; TransNetV2 adds 0.8 s to
+each 50 pictures that are not still, which is more than all else together.
 """
 
 import sys
