@@ -22,8 +22,8 @@ format: env
 	$(RUN) -m ruff check --fix .
 
 bench: env
-	$(RUN) tests/bench/segment_ratio.py
-	$(RUN) tests/bench/road.py
+	$(RUN) -m tests.bench.segment_ratio
+	$(RUN) -m tests.bench.road
 
 # The environment is made once from uv.lock and remade when the lock changes.
 env: .venv/.made-from-lock
