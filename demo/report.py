@@ -130,14 +130,15 @@ def dropped_seconds(videos: Sequence[Document]) -> dict[str, float]:
 
 def _concepts(console: Console, found: Findings) -> None:
     console.rule("concepts", align="left")
-    table = Table("concept", "clips", "open to use", "videos", "purity (at least)", "ready")
+    table = Table("concept", "clips", "open to use", "of videos", "purity", "its lower bound", "ready")
     for concept in found.concepts:
-        purity, low = concept["purity"], concept["purity_low"]
-        told = "not known" if purity is None else f"{purity:.2f} ({'?' if low is None else f'{low:.2f}'})"
-        ready = "yes" if concept["ready"] else "no: " + "; ".join(concept["reasons"])
         counts = [str(concept[name]) for name in ("n_members", "n_eligible", "n_videos")]
-        table.add_row(escape(concept["concept"]), *counts, told, escape(ready))
+        purity = ["–" if concept[name] is None else f"{concept[name]:.2f}" for name in ("purity", "purity_low")]
+        table.add_row(escape(concept["concept"]), *counts, *purity, "yes" if concept["ready"] else "no")
     console.print(table if found.concepts else "none was computed")
+    for concept in found.concepts:
+        if not concept["ready"]:
+            console.print(escape(f"{concept['concept']} is not ready: {'; '.join(concept['reasons'])}"))
 
 
 def _runs(console: Console, found: Findings) -> None:

@@ -114,6 +114,12 @@ def run(console: Console, out: Path, footage: Path | None, release: str | None, 
             written = [*write_pictures(pictures, Store.open(service.data), found), service.log_path]
             code = service.stop()
     print_report(console, found, written)
+    if batch.released:
+        console.print(
+            f"released on record for {' and '.join(batch.released)} by {batch.by}: {batch.reason}", markup=False
+        )
+    else:
+        console.print('nobody answered for this footage; if you can: make demo FOOTAGE=... RELEASE="who knows what"')
     console.print(f"the service ended on SIGTERM with exit code {code}")
     return 0 if found.clips and code == 0 else 1
 
