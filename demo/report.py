@@ -1,5 +1,6 @@
 """What the demo found in the service when it was done, and how it is printed."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from api.client import Client
 
 Document = dict[str, Any]
 _PAGE = 200
+_MEASURE = re.compile(r"\d[\d.]*")
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,11 @@ def reasons(clips: Sequence[Document]) -> dict[tuple[str, str], tuple[int, str]]
 
 
 def dropped_seconds(videos: Sequence[Document]) -> dict[str, float]:
-    """Reason to the seconds of footage that became no clip for it."""
+    """Reason to the seconds of footage that became no clip for it; reasons that differ in their measure are one."""
     lost: Counter[str] = Counter()
     for video in videos:
         for span in video["dropped"]:
-            lost[span["reason"]] += span["end_s"] - span["start_s"]
+            lost[_MEASURE.sub("…", span["reason"], count=1)] += span["end_s"] - span["start_s"]
     return dict(lost)
 
 

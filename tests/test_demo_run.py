@@ -193,6 +193,8 @@ def test_a_snapshot_is_waited_for_but_not_for_ever() -> None:
 def test_the_reasons_are_counted_by_verdict_and_rule() -> None:
     assert reasons([CLIP, CLIP]) == {("hold", "age"): (2, "1 face(s) whose age nothing here can assess")}
     assert dropped_seconds(FOUND.videos * 2) == {"too short": 1.0}
+    spans = [{"start_s": at, "end_s": at + 0.5, "reason": f"shot of {at} s is short (1 s)"} for at in (1.5, 2.5)]
+    assert dropped_seconds([{"dropped": spans}]) == {"shot of … s is short (1 s)": 1.0}
 
 
 def test_the_report_names_everything_that_was_made(tmp_path: Path) -> None:
