@@ -37,7 +37,7 @@ class LoraSettings:
     base: str | None = None
     rank: int = 8
     alpha: int = 8
-    lr: float = 1e-3
+    lr: float = 5e-3
     steps: int = 300
     batch: int = 8
     resolution_px: int = 64

@@ -25,6 +25,8 @@ from trainer.smallbase import SmallBaseSettings, small_base
 
 RELOAD_TOLERANCE = 1e-5
 """Largest difference of a reloaded adapter's output: chosen; 0 was measured on a CPU, a GPU may reorder sums."""
+LEAST_OTHER_CLIPS = 8
+"""Other clips that a small base needs; chosen. With fewer it is trained on the members too."""
 GRID_COLUMNS = 6
 GRID_SEED = 1000
 SAMPLING_STEPS = 25
@@ -65,8 +67,9 @@ def run_training(
 
     Args:
         members: the concept's clips; held clips are refused.
-        footage: every clip that may be trained on (members included), for a small base; only its frames and texts
-            are read, and only where a new base is needed.
+        footage: every clip that may be trained on, members or not. A small base is made of those that are no members,
+            so that the adapter has something to teach it: on a base that had seen them, 300 steps left the held-out
+            loss within 1%; on one that had not, they lowered it by 16% (30 members of 82 clips).
 
     Raises:
         Conflict: a clip is held, the parent was trained on another base, or a reloaded adapter gives something else.
@@ -79,7 +82,7 @@ def run_training(
     if (request.parent is None) != (lineage.parent_adapter is None):
         raise InputError(f"run {request.run_id}: parent run {request.parent!r} and its adapter file must come together")
     frames = gather_frames(members, settings.resolution_px, settings.frames_per_clip)
-    base = _choose_base(settings, footage, place, lineage.parent_adapter, progress)
+    base = _choose_base(settings, _others(members, footage), place, lineage.parent_adapter, progress)
     family = open_base(base, place.device)
     how = Generation(settings.resolution_px, SAMPLING_STEPS, settings.guidance)
     texts = _columns(members)
@@ -134,6 +137,13 @@ def _choose_base(
             f"base {parents or 'unknown'} of the parent adapter is gone from {place.bases.name}/; train a new stage A"
         )
     return Base.read(place.bases / parents)
+
+
+def _others(members: Sequence[TrainingClip], footage: Sequence[TrainingClip]) -> Sequence[TrainingClip]:
+    """The footage without the members, unless too little is left for a base."""
+    member_ids = {clip.clip_id for clip in members}
+    others = [clip for clip in footage if clip.clip_id not in member_ids]
+    return others if len(others) >= LEAST_OTHER_CLIPS else footage
 
 
 def _header(request: TrainingRequested, base: Base) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class SchedulerSettings:
     cool_down_s: float = 600.0
     stage_b_purity: float = 0.9
     stage_a: Json = field(default_factory=dict)
-    stage_b: Json = field(default_factory=lambda: {"lr": 2.5e-4, "steps": 200})
+    stage_b: Json = field(default_factory=lambda: {"lr": 1.25e-3, "steps": 200})
 
 
 @dataclass(frozen=True)

@@ -109,16 +109,27 @@ def test_stage_b_goes_on_from_its_parent_on_the_parents_base(stage_a, members, b
     assert "| parent adapter | run `run-1` |" in result.artefacts["README.md"].read_text()
 
 
-def test_without_a_base_a_small_one_is_made_of_all_footage_and_kept(members, clips, tmp_path):
-    quick = replace(TINY, vae_steps=2, unet_steps=2)
+@pytest.mark.parametrize(("n_others", "members_too"), [(12, False), (7, True)])
+def test_without_a_base_a_small_one_is_made_of_the_other_footage_where_there_is_enough(
+    members, clips, tmp_path, n_others, members_too
+):
+    quick = replace(TINY, vae_steps=1, unet_steps=1)
+    place = Workplace(bases=tmp_path / "bases", out=tmp_path / "out", small_base=quick)
+    footage = [*clips[:n_others], *members]
+    metrics = run_training(
+        made_request(settings=QUICK | {"steps": 1}), members, footage, place, LINEAGE, silent
+    ).metrics
+    assert metrics["base_label"] == SMALL_LABEL
+    seen = footage if members_too else clips
+    assert {clip.clip_id for clip in seen} - set(metrics["base_clip_ids"]) == held_out_ids([c.clip_id for c in seen])
+
+
+def test_a_small_base_is_kept_for_the_next_run(members, clips, tmp_path):
+    quick = replace(TINY, vae_steps=1, unet_steps=1)
     place = Workplace(bases=tmp_path / "bases", out=tmp_path / "out", small_base=quick)
     footage = [*clips, *members]
     request = made_request(settings=QUICK | {"steps": 2})
     first = run_training(request, members, footage, place, LINEAGE, silent).metrics
-    assert first["base_label"] == SMALL_LABEL
-    assert {clip.clip_id for clip in footage} - set(first["base_clip_ids"]) == held_out_ids(
-        [c.clip_id for c in footage]
-    )
     phases: set[str] = set()
     second = run_training(request, members, footage, place, LINEAGE, lambda phase, *rest: phases.add(phase)).metrics
     assert second == first
