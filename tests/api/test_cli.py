@@ -157,7 +157,7 @@ def test_status_counts_and_says_what_is_on_its_way(run, run_json, live, make_cli
 
     assert code == 0
     assert "1 hold: age" in out
-    assert "on its way: 1 videos" in out
+    assert "on its way: 1 clips, 1 videos" in out
     assert run_json("status") == (0, live.http.get("/status").json())
 
 
