@@ -6,7 +6,7 @@ RUN := .venv/bin/python
 .PHONY: demo test check format env bench clean
 
 demo: env
-	$(RUN) -m demo.run $(if $(FOOTAGE),--footage "$(FOOTAGE)") $(if $(RELEASE),--release "$(RELEASE)")
+	$(RUN) -m demo.run $(if $(FOOTAGE),--footage "$(FOOTAGE)") $(if $(LICENCE),--licence "$(LICENCE)") $(if $(RELEASE),--release "$(RELEASE)")
 
 test: env
 	$(RUN) -m pytest

@@ -64,48 +64,52 @@ def own_footage(folder: Path) -> Batch:
     )
 
 
-def given_footage(folder: Path, release: str | None) -> Batch:
-    """The user's footage; without a release its clips are held for what nobody answered for."""
-    covers = ("age", "licence") if release else ()
-    return Batch(folder, "given", None, covers, "the operator of the demo", release or "")
+def given_footage(folder: Path, licence: str | None, release: str | None) -> Batch:
+    """The user's footage; without licence and release its clips are held for what nobody answered for."""
+    covers = () if not release else ("age",) if licence else ("age", "licence")
+    return Batch(folder, "given", licence, covers, "the operator of the demo", release or "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line of the demo; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m demo.run", description=__doc__)
     parser.add_argument("--footage", type=Path, help="folder of videos; default: the demo renders its own")
+    parser.add_argument("--licence", metavar="SPDX", help="licence of the given footage; without one it is held")
     parser.add_argument("--release", metavar="REASON", help="release the given footage on record, for this reason")
     parser.add_argument("--out", type=Path, default=Path("build/demo"), help="folder to write; it is emptied first")
     parser.add_argument("--seconds", type=float, default=FOOTAGE_S, help="length of the rendered footage")
     parsed = parser.parse_args(arguments)
     console = Console()
     try:
-        return run(console, parsed.out.resolve(), parsed.footage, parsed.release, parsed.seconds)
+        batch = own_footage(parsed.out.resolve() / "footage")
+        if parsed.footage is not None:
+            batch = given_footage(parsed.footage.resolve(), parsed.licence, parsed.release)
+        return run(console, parsed.out.resolve(), batch, None if parsed.footage else parsed.seconds)
     except (CliploomError, Refused) as error:
         console.print(f"the demo failed: {error}", markup=False, soft_wrap=True)
         return 1
 
 
-def run(console: Console, out: Path, footage: Path | None, release: str | None, seconds: float) -> int:
+def run(console: Console, out: Path, batch: Batch, render_s: float | None) -> int:
     """The whole demo; returns the exit code: 0 if there are clips and the service ended well.
 
+    Args:
+        render_s: length of the footage that is rendered into the batch's folder; None takes what lies there.
+
     Raises:
-        InputError: `footage` is no folder.
+        InputError: the batch's folder is none.
         CliploomError, Refused: the service does not start or does not answer.
     """
     end_s = time.monotonic() + WITHIN_S
-    if footage is not None and not footage.is_dir():
-        raise InputError(f"footage {str(footage)!r} is no folder; give a folder of videos: make demo FOOTAGE=folder")
+    if render_s is None and not batch.folder.is_dir():
+        raise InputError(f"{str(batch.folder)!r} is no folder; give a folder of videos: make demo FOOTAGE=folder")
     shutil.rmtree(out, ignore_errors=True)
     pictures = out / "pictures"
     pictures.mkdir(parents=True)
     columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        if footage is None:
-            batch = own_footage(out / "footage")
-            render_footage(batch.folder, seconds, told=_bar(progress, "videos rendered"))
-        else:
-            batch = given_footage(footage.resolve(), release)
+        if render_s is not None:
+            render_footage(batch.folder, render_s, told=_bar(progress, "videos rendered"))
         with DemoService(out, Path("concepts.yaml").resolve(), batch.folder) as service:
             refused = ingest(service.client, batch, _bar(progress, "videos submitted"))
             settled = follow(service.client, Bars(progress), end_s - WRAP_UP_S)
@@ -119,7 +123,10 @@ def run(console: Console, out: Path, footage: Path | None, release: str | None, 
             f"released on record for {' and '.join(batch.released)} by {batch.by}: {batch.reason}", markup=False
         )
     else:
-        console.print('nobody answered for this footage; if you can: make demo FOOTAGE=... RELEASE="who knows what"')
+        console.print(
+            'nobody answered for who is shown; if you can: make demo FOOTAGE=... LICENCE=... RELEASE="who knows what"',
+            markup=False,
+        )
     console.print(f"the service ended on SIGTERM with exit code {code}")
     return 0 if found.clips and code == 0 else 1
 

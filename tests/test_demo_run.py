@@ -110,24 +110,30 @@ def test_footage_of_its_own_is_released_for_age_with_a_reason(tmp_path: Path) ->
 
 
 def test_given_footage_is_released_only_with_a_reason(tmp_path: Path) -> None:
-    for release, covers in ((None, ()), ("consent is on file", ("age", "licence"))):
+    cases = (
+        (None, None, ()),
+        (None, "consent is on file", ("age", "licence")),
+        ("CC0-1.0", "consent is on file", ("age",)),
+        ("CC0-1.0", None, ()),
+    )
+    for licence, release, covers in cases:
         client = FakeClient(folder_of("a.mp4"))
-        ingest(client, given_footage(tmp_path, release), lambda done, of: None)
+        ingest(client, given_footage(tmp_path, licence, release), lambda done, of: None)
         assert [body["covers"] for path, body in client.posted if path == "/reviews"] == ([covers] if covers else [])
 
 
 def test_a_file_that_is_refused_is_told_and_the_next_is_taken(tmp_path: Path) -> None:
     client = FakeClient(folder_of("bad.mp4", "good.mp4"), refused=("/given/bad.mp4",))
-    assert ingest(client, given_footage(tmp_path, None), lambda done, of: None) == [("bad.mp4", "not a video")]
+    assert ingest(client, given_footage(tmp_path, None, None), lambda done, of: None) == [("bad.mp4", "not a video")]
     assert [body["path"] for _, body in client.posted] == ["/given/good.mp4"]
 
 
 def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no file that looks like a video"):
-        ingest(FakeClient(folder_of()), given_footage(tmp_path, None), lambda done, of: None)
+        ingest(FakeClient(folder_of()), given_footage(tmp_path, None, None), lambda done, of: None)
     client = FakeClient(folder_of("bad.mp4"), refused=("/given/bad.mp4",))
     with pytest.raises(InputError, match=r"none of the 1 files was taken; the first: bad\.mp4: not a video"):
-        ingest(client, given_footage(tmp_path, None), lambda done, of: None)
+        ingest(client, given_footage(tmp_path, None, None), lambda done, of: None)
 
 
 def run_of(status_: str, progress: dict[str, Any] | None = None) -> dict[str, Any]:
