@@ -289,7 +289,7 @@ def joint_points(store: Store, clips: Sequence[Document]) -> np.ndarray | None:
             missing = np.full(size, np.nan)
             vectors[name] = np.array([missing if vector is None else vector for vector in column], np.float64)
     controls = [clip["control"] for clip in clips]
-    if all(controls):
+    if controls and all(controls):
         vectors["control"] = np.array([control["values"] for control in controls], np.float64)
     return joint_space(vectors, ClusterOptions().dimensions) if vectors else None
 

@@ -14,8 +14,9 @@ from rich.progress import Progress
 from api.client import Refused
 from demo.charts import SheetRow, write_cluster_map, write_contact_sheet
 from demo.report import Findings, dropped_seconds, print_report, reasons
-from demo.run import QUIET_S, Bars, Clock, follow, given_footage, ingest, own_footage, take_snapshot
+from demo.run import QUIET_S, Bars, Clock, follow, given_footage, ingest, own_footage, take_snapshot, write_pictures
 from store.errors import InputError
+from store.store import Store
 
 
 class FakeClient:
@@ -240,3 +241,15 @@ def test_the_cluster_map_is_drawn_also_from_one_axis_and_unplaced_clips(tmp_path
     points = np.array([[0.0], [1.0], [np.nan]])
     write_cluster_map(tmp_path / "map.png", points, [0, None, None], ["", "outlier", ""])
     assert np.array(Image.open(tmp_path / "map.png").convert("L")).std() > 5
+
+
+def test_a_run_that_has_ended_leaves_its_pictures_and_one_under_way_none(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "data")
+    keys = {name: store.media.put_bytes(name.encode(), "bin") for name in ("grid.png", "losses.png", "losses.json")}
+    ended = {"run_id": "r1", "concept": "calm", "artefacts": keys}
+    found = replace(FOUND, clips=(), members={}, runs=(ended, {"run_id": "r2", "concept": "lively"}))
+    written = write_pictures(tmp_path, store, found)
+    assert {path.name: path.read_bytes() for path in written} == {
+        "calm_r1_grid.png": b"grid.png",
+        "calm_r1_losses.png": b"losses.png",
+    }
