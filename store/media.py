@@ -18,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from store.errors import InputError, NotFound
 
-_KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}\.[a-z0-9]{1,8}")
+_KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}\.[a-z0-9]{1,16}")
 _CHUNK_BYTES = 1 << 20
 _UNFINISHED = ".unfinished-"
 

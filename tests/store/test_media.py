@@ -100,3 +100,9 @@ def test_sweep_deletes_old_unfinished_files_only(tmp_path):
     media.sweep(later(60))
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == [".unfinished-new"]
     assert media.keys() == [key]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "json", "samples", "safetensors"])
+def test_every_kind_of_file_that_the_road_stores_has_a_key(tmp_path, suffix):
+    media = MediaStore(str(tmp_path / "media"))
+    assert media.read(media.put_bytes(b"bytes", suffix)) == b"bytes"
