@@ -110,8 +110,8 @@ def content_digest(published: Iterable[Json], decisions: Iterable[Json], content
     """SHA-256 over what a snapshot says, whenever and wherever it was made.
 
     It covers, in id order: each published clip's id, sampled pictures and sound, annotation and recipes; each
-    clip's verdict with the rules' reasons; each dropped span. The MP4's own bytes are left out: one clip in a dozen
-    was seen to come out of x264 with some other bytes for the same decoded pictures. Floats count to five significant
+    clip's verdict with the rules' reasons; each dropped span. The MP4's own bytes are left out: one clip in six
+    was seen to come out of x264 with some other bytes from one run to the next. Floats count to five significant
     digits. Cluster numbers are left out (they depend on the order in which footage arrived), and so are clocks, paths,
     tags, notes and people's names.
     """
