@@ -1,6 +1,5 @@
 """The whole road on the embedded broker: `cliploom up` as its users run it, undisturbed and killed."""
 
-import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -83,18 +82,9 @@ def _finish(service: DemoService, n_videos: int) -> Outcome:
 
 
 def _without_media(rows: dict[str, ClipRow]) -> dict[str, ClipRow]:
-    """The rows without the key of the MP4, whose bytes x264 does not always repeat; see `_pictures`."""
+    """The rows without the key of the MP4, whose bytes x264 does not always repeat; `samples_key` and every
+    measurement, which come of the same pictures, stay."""
     return {id_: {name: row[name] for name in row if name != "media_key"} for id_, row in rows.items()}
-
-
-def _pictures(store: Store, rows: dict[str, ClipRow]) -> dict[str, list[str]]:
-    """SHA-256 of every decoded picture of every clip."""
-    found = {}
-    for id_, row in rows.items():
-        with store.media.local_file(row["media_key"]) as path, av.open(path) as container:
-            pictures = [frame.to_ndarray(format="yuv420p").tobytes() for frame in container.decode(video=0)]
-        found[id_] = [hashlib.sha256(picture).hexdigest() for picture in pictures]
-    return found
 
 
 def test_every_clip_plays_and_is_as_long_as_its_row_says(undisturbed: tuple[DemoService, Outcome]) -> None:
@@ -139,8 +129,7 @@ def test_what_is_no_video_is_refused_and_the_service_goes_on(
 def test_a_service_killed_at_two_moments_ends_in_the_same_store(
     undisturbed: tuple[DemoService, Outcome], footage: list[Path], tmp_path: Path
 ) -> None:
-    undisturbed_service, expected = undisturbed
-    undisturbed_store = Store.open(undisturbed_service.data)
+    _, expected = undisturbed
     concepts = ROOT / "concepts.yaml"
     with DemoService(tmp_path, concepts, footage[0].parent) as service:
         _submit(service, footage)
@@ -153,6 +142,5 @@ def test_a_service_killed_at_two_moments_ends_in_the_same_store(
         outcome = _finish(service, len(footage))
         assert service.stop() == 0
     assert _without_media(outcome.rows) == _without_media(expected.rows)
-    assert _pictures(Store.open(service.data), outcome.rows) == _pictures(undisturbed_store, expected.rows)
     assert outcome.digest == expected.digest
     assert {id_: body["status"] for id_, body in outcome.videos.items()} == dict.fromkeys(expected.videos, "done")
