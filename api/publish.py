@@ -7,8 +7,9 @@ from collections.abc import Callable
 from anyio import to_thread
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from store.codec import encode
 from store.errors import Passing
-from store.records import Json, Record, encode
+from store.records import Json, Record
 
 _LONGEST_MESSAGE_BYTES = 4 << 20
 """As the steps' own producer."""

@@ -1,8 +1,7 @@
 """The records on the wire and the values inside them: frozen, versioned, free of any broker's types.
 
-A record type names its topic and its key; `encode` and `decode` are the only codec. On the wire a record
-is JSON `{"type": topic, "version": int, "body": {...}}`. Media never travel: records carry keys into the
-content-addressed media storage, and vectors of at most a few hundred numbers.
+A record type names its topic and its key; `store.codec` puts it on the wire. Media never travel: records carry keys
+into the content-addressed media storage, and vectors of at most a few hundred numbers.
 """
 
 import hashlib
@@ -11,9 +10,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from store.errors import RecordError
+from pydantic import BaseModel, ConfigDict
 
 Json = dict[str, Any]
 
@@ -219,6 +216,25 @@ class FootageSegmented(Record):
     @property
     def key(self) -> str:
         return self.video_id
+
+
+class FootageContinued(Record):
+    """Long footage was read up to a point, with all that is needed to read on from there."""
+
+    topic: ClassVar[str] = "footage.continued"
+    footage: FootageSubmitted
+    chunk: int
+    """Number of the chunk to read next; the first was 0."""
+    checkpoint_key: str
+    """State of the reading, in media storage."""
+    clip_ids: tuple[str, ...]
+    """Clips cut so far."""
+    share: float
+    """How much of the footage has been read, 0 to 1; 0 where its length is not declared."""
+
+    @property
+    def key(self) -> str:
+        return self.footage.video_id
 
 
 class ClipSegmented(Record):
@@ -484,10 +500,16 @@ class DeadLetter(Record):
     """
 
     topic: ClassVar[str] = "dead"
+    version: ClassVar[int] = 2
     dead_id: str
     step: str
     origin_topic: str
+    origin_partition: int | None
+    """None: a letter of version 1, which did not tell."""
+    origin_offset: int | None
     origin_key: str | None
+    kind: Literal["unreadable", "refused", "bug", "exhausted"]
+    """No record of ours; footage or request of no use; an error of the program; a passing fault that stayed."""
     raw_base64: str
     reason: str
     traceback: str
@@ -514,64 +536,16 @@ class DeadReplayed(Record):
         return self.dead_id
 
 
-RECORD_TYPES: dict[str, type[Record]] = {
-    record.topic: record
-    for record in (
-        FootageSubmitted,
-        FootageSegmented,
-        ClipSegmented,
-        ClipEmbedded,
-        ClipDensified,
-        ClipsStored,
-        ClipCurated,
-        ConceptChanged,
-        TrainingRequested,
-        TrainingProgress,
-        TrainingFinished,
-        ReviewDecided,
-        RemovalRequested,
-        RemovalDone,
-        SnapshotRequested,
-        SnapshotFinished,
-        DeadLetter,
-        DeadReplayed,
-    )
-}
+class DeadDropped(Record):
+    """A person gave a dead letter up: it is not to be replayed, and no longer counts as open."""
 
+    topic: ClassVar[str] = "dead.dropped"
+    dead_id: str
+    by: str
+    note: str
+    """Why."""
+    dropped_at: datetime
 
-# --- codec -----------------------------------------------------------------------------------------------
-
-
-def encode(record: Record) -> bytes:
-    """The record's bytes on the wire."""
-    body = record.model_dump(mode="json")
-    return json.dumps({"type": record.topic, "version": record.version, "body": body}, separators=(",", ":")).encode()
-
-
-def decode(raw: bytes | None) -> Record:
-    """The record that `raw` holds.
-
-    Raises:
-        RecordError: `raw` is empty, no JSON, of an unknown type or version, or lacks or misspells a field.
-    """
-    if not raw:
-        raise RecordError("empty record: expected JSON with type, version and body; was a tombstone produced?")
-    try:
-        envelope = json.loads(raw)
-        kind, version, body = envelope["type"], envelope["version"], envelope["body"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise RecordError(
-            f"not a record: {raw[:80]!r} ({error!r}); expected JSON with type, version and body"
-        ) from error
-    record_type = RECORD_TYPES.get(kind) if isinstance(kind, str) else None
-    if record_type is None:
-        raise RecordError(f"unknown record type {kind!r}; this version knows {', '.join(RECORD_TYPES)}")
-    if version != record_type.version:
-        raise RecordError(
-            f"{kind} version {version!r} is unknown here (this version reads {record_type.version}); update"
-        )
-    try:
-        return record_type.model_validate(body)
-    except ValidationError as error:
-        where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-        raise RecordError(f"{kind} is malformed: {where}") from error
+    @property
+    def key(self) -> str:
+        return self.dead_id

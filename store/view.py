@@ -17,8 +17,10 @@ from store.records import (
     ClipEmbedded,
     ClipSegmented,
     ConceptChanged,
+    DeadDropped,
     DeadLetter,
     DeadReplayed,
+    FootageContinued,
     FootageSegmented,
     FootageSubmitted,
     Json,
@@ -169,6 +171,7 @@ class View:
 
 # --- records onto documents ------------------------------------------------------------------------------
 
+_READS_FOOTAGE = ("segment", "resume")
 _ENDED_RUN = ("succeeded", "failed", "withdrawn")
 
 
@@ -185,11 +188,21 @@ def _submitted(record: FootageSubmitted, tables: Tables) -> None:
     tables["sources"].put(record.source, source | {"licences": licences})
 
 
+def _continued(record: FootageContinued, tables: Tables) -> None:
+    """How far long footage has been read, and from where to read on."""
+    video = tables["videos"].get(record.key)
+    if video is None or video.get("status", "submitted") != "submitted" or video.get("chunk", 0) >= record.chunk:
+        return
+    body = record.model_dump(mode="json", include={"chunk", "checkpoint_key", "share"})
+    tables["videos"].merge(record.key, body)
+
+
 def _segmented(record: FootageSegmented, tables: Tables) -> None:
     video = tables["videos"].get(record.video_id)
     if video is None or video["status"] in ("submitted", "dead"):
         body = record.model_dump(mode="json", exclude={"video_id"})
-        tables["videos"].merge(record.video_id, body | {"status": "segmented"})
+        done = dict.fromkeys(("chunk", "checkpoint_key", "share"))
+        tables["videos"].merge(record.video_id, body | done | {"status": "segmented"})
 
 
 def _reviewed(record: ReviewDecided, tables: Tables) -> None:
@@ -212,9 +225,9 @@ def _reviewed(record: ReviewDecided, tables: Tables) -> None:
 
 def _dead(record: DeadLetter, tables: Tables) -> None:
     letter = (tables["dead_letters"].get(record.dead_id) or {}) | record.model_dump(mode="json")
-    replayed = "replayed_at" in letter and _time(letter, "replayed_at") >= record.died_at
-    tables["dead_letters"].put(record.dead_id, letter | {"status": "replayed" if replayed else "dead"})
-    if record.step == "segment" and record.video_id and not replayed:
+    status = _letter_status(letter)
+    tables["dead_letters"].put(record.dead_id, letter | {"status": status})
+    if record.step in _READS_FOOTAGE and record.video_id and status != "replayed":
         video = tables["videos"].get(record.video_id)
         known = video or {}
         submitted_since = "submitted_at" in known and _time(known, "submitted_at") > record.died_at
@@ -222,12 +235,20 @@ def _dead(record: DeadLetter, tables: Tables) -> None:
             tables["videos"].merge(record.video_id, {"status": "dead", "reason": record.reason})
 
 
-def _replayed(record: DeadReplayed, tables: Tables) -> None:
+def _letter_decided(record: DeadReplayed | DeadDropped, tables: Tables) -> None:
     letter = tables["dead_letters"].get(record.dead_id)
     if letter is not None:  # else its footage was removed, and the letter with it
-        again = _time(letter, "died_at") > record.replayed_at
-        body = record.model_dump(mode="json") | {"status": "dead" if again else "replayed"}
-        tables["dead_letters"].merge(record.dead_id, body)
+        letter = letter | record.model_dump(mode="json")
+        tables["dead_letters"].put(record.dead_id, letter | {"status": _letter_status(letter)})
+
+
+def _letter_status(letter: Json) -> str:
+    """What happened to it last: a replayed record may die again."""
+    fates = {"died_at": "dead", "replayed_at": "replayed", "dropped_at": "dropped"}
+    known = [
+        (_time(letter, field), order, fate) for order, (field, fate) in enumerate(fates.items()) if field in letter
+    ]
+    return max(known)[2]
 
 
 def _concept(record: ConceptChanged, tables: Tables) -> None:
@@ -280,10 +301,12 @@ def _time(body: Json, field: str) -> datetime:
 
 _DOCUMENT_FOLDS: dict[type[Record], Callable[[Any, Tables], None]] = {
     FootageSubmitted: _submitted,
+    FootageContinued: _continued,
     FootageSegmented: _segmented,
     ReviewDecided: _reviewed,
     DeadLetter: _dead,
-    DeadReplayed: _replayed,
+    DeadReplayed: _letter_decided,
+    DeadDropped: _letter_decided,
     ConceptChanged: _concept,
     TrainingRequested: _run_requested,
     TrainingProgress: _run_progress,

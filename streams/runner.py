@@ -15,20 +15,24 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import faust
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from store.codec import decode, encode
 from store.errors import CliploomError, InputError, Passing, RecordError
-from store.records import DeadLetter, Record, decode, encode
+from store.records import DeadLetter, Record
 from streams.topics import dead_topic
 
 log = logging.getLogger(__name__)
 
 Publish = Callable[[Sequence[Record]], Awaitable[None]]
 """Put records on their topics; returns when the broker has them all."""
+
+FailureKind = Literal["unreadable", "refused", "bug", "exhausted"]
+"""See `store.records.DeadLetter.kind`."""
 
 RETRY_AFTER_S = 1.0
 LONGEST_RETRY_S = 15.0
@@ -43,6 +47,7 @@ class Failure:
     reason: str
     video_id: str | None = None
     clip_id: str | None = None
+    kind: FailureKind = "refused"
 
 
 class Step(ABC):
@@ -175,13 +180,14 @@ class Runner:
             try:
                 decoded.append((event, decode(event.message.value)))
             except RecordError as error:
-                await self._bury(event, Failure(str(error)), attempts=1)
+                await self._bury(event, Failure(str(error), kind="unreadable"), attempts=1)
         if decoded:
             await self._process(decoded)
 
     async def _process(self, batch: Sequence[tuple[Any, Record]]) -> None:
         """Process a batch with retries; a batch that keeps failing is processed record by record."""
         reason, trace, attempts = "", "", 0
+        kind: FailureKind = "exhausted"
         while attempts < self._step.max_attempts:
             attempts += 1
             try:
@@ -192,6 +198,7 @@ class Runner:
                 await asyncio.sleep(min(RETRY_AFTER_S * attempts, LONGEST_RETRY_S))
             except Exception as error:
                 reason, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
+                kind = "refused" if isinstance(error, CliploomError) else "bug"
                 log.exception("%s: a batch of %d failed", self._step.name, len(batch))
                 break
             else:
@@ -203,7 +210,7 @@ class Runner:
                 await self._process([single])
             return
         event, record = batch[0]
-        failure = Failure(reason, getattr(record, "video_id", None), getattr(record, "clip_id", None))
+        failure = Failure(reason, getattr(record, "video_id", None), getattr(record, "clip_id", None), kind)
         await self._bury(event, failure, attempts, trace)
 
     async def _bury(self, event: Any, failure: Failure, attempts: int, trace: str = "") -> None:
@@ -214,7 +221,10 @@ class Runner:
             dead_id=hashlib.sha256(name + raw).hexdigest()[:32],
             step=self._step.name,
             origin_topic=message.topic,
+            origin_partition=message.partition,
+            origin_offset=message.offset,
             origin_key=message.key.decode(errors="replace") if message.key else None,
+            kind=failure.kind,
             raw_base64=base64.b64encode(raw).decode(),
             reason=failure.reason,
             traceback=trace,

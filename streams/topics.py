@@ -14,7 +14,9 @@ from store.records import (
     ClipSegmented,
     ClipsStored,
     ConceptChanged,
+    DeadDropped,
     DeadReplayed,
+    FootageContinued,
     FootageSegmented,
     FootageSubmitted,
     Record,
@@ -42,7 +44,7 @@ class Topic:
     retention_ms: int
 
 
-STEPS = ("segment", "embed", "densify", "persist", "curate", "schedule", "train", "snapshot")
+STEPS = ("segment", "resume", "embed", "densify", "persist", "curate", "schedule", "train", "snapshot")
 """Every step, in the order of the road; a step's dead letters go to `dead.<step>`."""
 
 
@@ -57,6 +59,7 @@ def _topic(record: type[Record], key: str, partitions: int, retention_ms: int) -
 
 TOPICS: tuple[Topic, ...] = (
     _topic(FootageSubmitted, "video_id", 4, _FOREVER_MS),
+    _topic(FootageContinued, "video_id", 4, _FOREVER_MS),
     _topic(FootageSegmented, "video_id", 4, _FOREVER_MS),
     _topic(ClipSegmented, "clip_id", 4, _FOREVER_MS),
     _topic(ClipEmbedded, "clip_id", 4, _FOREVER_MS),
@@ -73,6 +76,7 @@ TOPICS: tuple[Topic, ...] = (
     _topic(SnapshotRequested, "tag", 1, _FOREVER_MS),
     _topic(SnapshotFinished, "tag", 1, _FOREVER_MS),
     _topic(DeadReplayed, "dead_id", 1, _FOREVER_MS),
+    _topic(DeadDropped, "dead_id", 1, _FOREVER_MS),
     *(Topic(dead_topic(step), "dead_id", 1, _FOREVER_MS) for step in STEPS),
 )
 

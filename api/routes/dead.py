@@ -9,8 +9,9 @@ from pydantic import BaseModel, Field
 
 from api.bodies import ENTERED, Body, Entered, Name, problems
 from api.service import Given, Service
+from store.codec import decode
 from store.errors import NotFound, RecordError
-from store.records import DeadReplayed, Json, decode
+from store.records import DeadReplayed, Json
 
 router = APIRouter(prefix="/dead", tags=["dead letters"])
 

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from store.snapshots import create_snapshot
-
 from store.errors import CliploomError, Passing
 from store.records import Record, SnapshotFinished, SnapshotRequested
+from store.snapshots import create_snapshot
 from store.store import Store
 from streams.runner import Failure, Publish, Step
 

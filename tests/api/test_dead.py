@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from store.records import DeadLetter, encode
+from store.codec import encode
+from store.records import DeadLetter
 
 
 @pytest.fixture
@@ -17,7 +18,10 @@ def letter(submitted) -> Callable[..., DeadLetter]:
             dead_id=dead_id,
             step="segment",
             origin_topic="footage.submitted",
+            origin_partition=0,
+            origin_offset=7,
             origin_key="v1",
+            kind="refused",
             raw_base64=base64.b64encode(encode(submitted()) if raw is None else raw).decode(),
             reason="v1.mp4: no video stream",
             traceback="Traceback: ...",

@@ -9,8 +9,9 @@ from aiokafka.partitioner import DefaultPartitioner
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 from api.publish import Publisher
+from store.codec import decode
 from store.errors import Passing
-from store.records import DeadReplayed, decode
+from store.records import DeadReplayed
 
 RECORD = DeadReplayed(dead_id="d1", by="Ada", replayed_at="2026-03-01T12:00:00Z")
 

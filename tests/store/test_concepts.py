@@ -8,9 +8,10 @@ import pytest
 
 from processors.distill.annotate import Annotator
 from store.clips import ClipTable
+from store.codec import decode, encode
 from store.concepts import Concept, Member, concept_state, contrasts_of, load_concepts, lower_bound, parse_concepts
 from store.errors import SettingsError
-from store.records import decode, digest, encode
+from store.records import digest
 from store.tables import connect
 
 LIVELY = Concept(

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from store.codec import RECORD_TYPES, decode, encode
 from store.errors import RecordError
-from store.records import RECORD_TYPES, Clip, FootageSubmitted, Json, Record, clip_id, decode, digest, encode
+from store.records import Clip, FootageSubmitted, Json, Record, clip_id, digest
 from tests.store.made_footage import NOON, Video
 
 SUBMITTED = Video("a").submitted

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from store.codec import encode
 from store.records import (
     ClipCurated,
     ConceptChanged,
@@ -21,7 +22,6 @@ from store.records import (
     TrainingFinished,
     TrainingRequested,
     digest,
-    encode,
 )
 from store.removal import remove
 from store.snapshots import create_snapshot, is_withdrawn, verify_snapshot
@@ -61,7 +61,10 @@ def letter(raw: bytes, dead_id: str = "dead-1", **fields: Any) -> DeadLetter:
         dead_id=dead_id,
         step="embed",
         origin_topic="clips.segmented",
+        origin_partition=0,
+        origin_offset=7,
         origin_key=None,
+        kind="refused",
         raw_base64=base64.b64encode(raw).decode(),
         reason="no frames",
         traceback="",

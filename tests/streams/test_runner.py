@@ -13,8 +13,9 @@ import faust
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from store.codec import decode, encode
 from store.errors import InputError, Passing
-from store.records import ClipsStored, DeadLetter, Record, decode, encode
+from store.records import ClipsStored, DeadLetter, Record
 from streams.broker import EmbeddedBroker
 from streams.runner import Failure, Publish, Publisher, Runner, Step
 

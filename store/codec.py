@@ -1,0 +1,124 @@
+"""The records on the wire: JSON `{"type": topic, "version": int, "body": {...}}`.
+
+A record of an older version is brought up to date by numbered steps, one version at a time (`UPGRADES`); a newer one
+than this program knows is refused, never guessed.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+
+from pydantic import ValidationError
+
+from store.errors import RecordError
+from store.records import (
+    ClipCurated,
+    ClipDensified,
+    ClipEmbedded,
+    ClipSegmented,
+    ClipsStored,
+    ConceptChanged,
+    DeadDropped,
+    DeadLetter,
+    DeadReplayed,
+    FootageContinued,
+    FootageSegmented,
+    FootageSubmitted,
+    Json,
+    Record,
+    RemovalDone,
+    RemovalRequested,
+    ReviewDecided,
+    SnapshotFinished,
+    SnapshotRequested,
+    TrainingFinished,
+    TrainingProgress,
+    TrainingRequested,
+)
+
+RECORD_TYPES: dict[str, type[Record]] = {
+    record.topic: record
+    for record in (
+        FootageSubmitted,
+        FootageSegmented,
+        FootageContinued,
+        ClipSegmented,
+        ClipEmbedded,
+        ClipDensified,
+        ClipsStored,
+        ClipCurated,
+        ConceptChanged,
+        TrainingRequested,
+        TrainingProgress,
+        TrainingFinished,
+        ReviewDecided,
+        RemovalRequested,
+        RemovalDone,
+        SnapshotRequested,
+        SnapshotFinished,
+        DeadLetter,
+        DeadReplayed,
+        DeadDropped,
+    )
+}
+
+Upgrade = Callable[[Json], Json]
+"""The body of one version as the body of the next; never changes its argument."""
+
+
+def _dead_letter_1(body: Json) -> Json:
+    """Version 1 told neither the place of the original record nor what kind of fault it was."""
+    passing = body["attempts"] > 1
+    return body | {"origin_partition": None, "origin_offset": None, "kind": "exhausted" if passing else "refused"}
+
+
+UPGRADES: Mapping[tuple[str, int], Upgrade] = {(DeadLetter.topic, 1): _dead_letter_1}
+"""(type, version) to the step that leads to the version after it."""
+
+
+def encode(record: Record) -> bytes:
+    """The record's bytes on the wire."""
+    body = record.model_dump(mode="json")
+    return json.dumps({"type": record.topic, "version": record.version, "body": body}, separators=(",", ":")).encode()
+
+
+def decode(raw: bytes | None) -> Record:
+    """The record that `raw` holds, in its present version.
+
+    Raises:
+        RecordError: `raw` is empty, no JSON, of an unknown type or version, or lacks or misspells a field.
+    """
+    if not raw:
+        raise RecordError("empty record: expected JSON with type, version and body; was a tombstone produced?")
+    try:
+        envelope = json.loads(raw)
+        kind, version, body = envelope["type"], envelope["version"], envelope["body"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RecordError(
+            f"not a record: {raw[:80]!r} ({error!r}); expected JSON with type, version and body"
+        ) from error
+    record_type = RECORD_TYPES.get(kind) if isinstance(kind, str) else None
+    if record_type is None:
+        raise RecordError(f"unknown record type {kind!r}; this version knows {', '.join(RECORD_TYPES)}")
+    try:
+        return record_type.model_validate(upgraded(kind, version, body, record_type.version))
+    except ValidationError as error:
+        where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        raise RecordError(f"{kind} is malformed: {where}") from error
+
+
+def upgraded(
+    kind: str, version: int, body: Json, wanted: int, upgrades: Mapping[tuple[str, int], Upgrade] = UPGRADES
+) -> Json:
+    """The body of `version` as one of version `wanted`, step by step.
+
+    Raises:
+        RecordError: `version` is none that this program knows, or the body lacks what a step reads.
+    """
+    if type(version) is not int or not 1 <= version <= wanted:
+        raise RecordError(f"{kind} version {version!r} is unknown here (this version reads 1 to {wanted}); update")
+    for at in range(version, wanted):
+        try:
+            body = upgrades[kind, at](body)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RecordError(f"{kind} version {at} is malformed: {error!r}") from error
+    return body
