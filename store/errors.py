@@ -7,7 +7,8 @@
     ├── NotFound              an id or name that the store does not hold
     ├── Conflict              a name that is taken, or a request that the present state forbids
     ├── ModelUnavailable      weights or a model that are not on this machine
-    └── Passing               a fault that a later try may not meet (child died, storage away)
+    └── Passing               a fault that a later try may not meet (a child process died)
+        └── Unavailable       something that every record needs is away (object store, endpoint, disk full)
 
 A message holds the offending value, what was expected, and the remedy.
 """
@@ -43,3 +44,7 @@ class ModelUnavailable(CliploomError):
 
 class Passing(CliploomError):
     """A fault that a later try may not meet."""
+
+
+class Unavailable(Passing):
+    """Something that every record needs is away; no record is to blame."""

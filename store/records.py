@@ -549,3 +549,12 @@ class DeadDropped(Record):
     @property
     def key(self) -> str:
         return self.dead_id
+
+
+def video_and_clip(record: Record) -> tuple[str | None, str | None]:
+    """Ids of the video and of the clip that a record speaks of, where it speaks of one."""
+    if isinstance(record, ClipSegmented):
+        return record.clip.video_id, record.clip.clip_id
+    if isinstance(record, FootageContinued):
+        return record.footage.video_id, None
+    return getattr(record, "video_id", None), getattr(record, "clip_id", None)

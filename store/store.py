@@ -1,16 +1,19 @@
 """The store: the clip table, the small tables and media storage of one data folder."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from store.clips import ClipTable
+from store.errors import SettingsError
 from store.media import MediaStore
 from store.records import Column
 from store.tables import DocumentTable, connect
 
 DOCUMENTS = ("videos", "sources", "reviews", "removals", "concepts", "runs", "snapshots", "dead_letters")
 """Names of the small tables."""
+_CHOSEN = "store.json"
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,20 @@ class Store:
     dead_letters: DocumentTable
 
     @classmethod
-    def open(cls, folder: str | Path, columns: Sequence[Column] = ()) -> "Store":
-        """Open, or create, the store under a folder or an object storage URL.
+    def open(
+        cls, folder: str | Path, columns: Sequence[Column] = (), tables: str = "lance", media: MediaStore | None = None
+    ) -> "Store":
+        """Open, or create, the store under a folder.
 
         Args:
             columns: see `ClipTable`; only the writing process passes them.
+            tables: name of the tables' folder; a rebuild fills another one.
+            media: other media storage than the folder's.
         """
-        database = connect(f"{folder}/lance")
+        database = connect(f"{folder}/{tables}")
         return cls(
             clips=ClipTable(database, columns),
-            media=MediaStore(f"{folder}/media"),
+            media=media or open_media(folder),
             **{name: DocumentTable(database, name) for name in DOCUMENTS},
         )
 
@@ -56,3 +63,37 @@ class Store:
         self.clips.purge()
         for name in DOCUMENTS:
             getattr(self, name).purge()
+
+
+def open_media(folder: str | Path) -> MediaStore:
+    """Media storage of the store under a folder: where `choose_media` said, else its subfolder `media`."""
+    chosen = Path(folder, _CHOSEN)
+    return MediaStore(json.loads(chosen.read_text())["media"] if chosen.is_file() else f"{folder}/media")
+
+
+def choose_media(folder: Path, url: str) -> None:
+    """Keep the media of the store under `folder` in object storage; on record, so that every process finds them.
+
+    Args:
+        url: any that fsspec knows (`s3://bucket/prefix`); credentials come from its own environment variables.
+
+    Raises:
+        SettingsError: the store keeps its media elsewhere already, or fsspec cannot open the URL.
+    """
+    chosen = Path(folder, _CHOSEN)
+    known = json.loads(chosen.read_text())["media"] if chosen.is_file() else None
+    if known == url:
+        return
+    if known is not None or Path(folder, "media").is_dir():
+        raise SettingsError(
+            f"--media {url}: the store in {folder} keeps its media in {known or Path(folder, 'media')};"
+            " copy them there first and edit, or create, " + str(chosen)
+        )
+    try:
+        MediaStore(url)
+    except (ImportError, ValueError, OSError) as error:
+        raise SettingsError(f"--media {url} cannot be opened: {error}; for S3: pip install 'cliploom[s3]'") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = chosen.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps({"media": url}) + "\n")
+    unfinished.replace(chosen)

@@ -9,33 +9,40 @@ import asyncio
 import base64
 import hashlib
 import logging
+import random
+import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import faust
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from store.codec import decode, encode
-from store.errors import CliploomError, InputError, Passing, RecordError
-from store.records import DeadLetter, Record
-from streams.topics import dead_topic
+from store.codec import decode
+from store.errors import CliploomError, Passing, RecordError, Unavailable
+from store.kafka import KafkaSettings
+from store.records import DeadLetter, Record, video_and_clip
+from streams.logs import log_fields
+from streams.metrics import StepMetrics
+from streams.publish import Publish, Publisher
+from streams.security import faust_credentials
+from streams.topics import TOMBSTONED
+from streams.traces import Tracer
 
 log = logging.getLogger(__name__)
-
-Publish = Callable[[Sequence[Record]], Awaitable[None]]
-"""Put records on their topics; returns when the broker has them all."""
 
 FailureKind = Literal["unreadable", "refused", "bug", "exhausted"]
 """See `store.records.DeadLetter.kind`."""
 
-RETRY_AFTER_S = 1.0
-LONGEST_RETRY_S = 15.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
+"""Between tries; doubled each time, give or take a fifth, so that workers do not come back all at once."""
+PATIENCE_S = 900.0
+"""A record is retried for this long while something that every record needs is away (`Unavailable`)."""
+SESSION_S = 45.0
+SILENT_S = 120.0
 _LONGEST_UNIT_S = 6 * 3600.0
 """Longest single piece of work (a training run); a broker takes a silent consumer for dead after twice this."""
 
@@ -81,53 +88,36 @@ class Step(ABC):
         """End children; called once, also in the middle of a batch."""
 
 
-class Publisher:
-    """Puts records on topics of one broker and waits for its word."""
-
-    def __init__(self, producer: AIOKafkaProducer) -> None:
-        self._producer = producer
-
-    async def publish(self, records: Sequence[Record]) -> None:
-        """See `Publish`.
-
-        Raises:
-            InputError: a record is larger than the broker takes.
-        """
-        await self._send([(record.topic, record) for record in records])
-
-    async def bury(self, letter: DeadLetter) -> None:
-        """Put a dead letter on its step's topic."""
-        await self._send([(dead_topic(letter.step), letter)])
-
-    async def _send(self, addressed: Sequence[tuple[str, Record]]) -> None:
-        """Send until the broker has everything: an absent broker holds the step up, it loses nothing."""
-        left = list(addressed)
-        retry_s = RETRY_AFTER_S
-        while left:
-            sent = [await self._producer.send(topic, encode(r), key=r.key.encode()) for topic, r in left]
-            answers = await asyncio.gather(*sent, return_exceptions=True)
-            for (topic, record), answer in zip(left, answers, strict=True):
-                if isinstance(answer, MessageSizeTooLargeError):
-                    raise InputError(f"{topic} record {record.key} is too large for the broker: {answer}") from answer
-                if isinstance(answer, BaseException) and not isinstance(answer, KafkaError):
-                    raise answer
-            left = [one for one, answer in zip(left, answers, strict=True) if isinstance(answer, KafkaError)]
-            if left:
-                log.warning("the broker did not take %d records; trying again in %.0f s", len(left), retry_s)
-                await asyncio.sleep(retry_s)
-                retry_s = min(2 * retry_s, LONGEST_RETRY_S)
-
-
 class Runner:
-    """Runs one step over one stream of Faust events."""
+    """Runs one step over one stream of Faust events.
 
-    def __init__(self, step: Step, publisher: Publisher, clock: Callable[[], datetime]) -> None:
-        self._step = step
+    Args:
+        monotonic: seconds; measures patience and silence.
+        metrics, tracer: told of everything that happens.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        publisher: Publisher,
+        clock: Callable[[], datetime],
+        metrics: StepMetrics,
+        tracer: Tracer,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.step = step
         self._publisher = publisher
         self._clock = clock
+        self._metrics = metrics
+        self._tracer = tracer
+        self._monotonic = monotonic
         self._busy = asyncio.Lock()
+        self._draining = False
+        self._next: dict[Any, int] = {}
+        """Topic and partition to the offset that is to be processed next, where a record was seen."""
+        self._last_taken_s = monotonic()
 
-    def create_app(self, broker: str, folder: Path, session_s: float = 60.0) -> faust.App:
+    def create_app(self, kafka: KafkaSettings, folder: Path, session_s: float = SESSION_S) -> faust.App:
         """A Faust app, and so a consumer group, of this step's own: a slow step holds up no other.
 
         Args:
@@ -135,91 +125,153 @@ class Runner:
             session_s: a consumer that is silent for this long loses its partitions.
         """
         app = faust.App(
-            f"cliploom-{self._step.name}",
-            broker=f"kafka://{broker}",
+            f"cliploom-{self.step.name}",
+            broker=[f"kafka://{host}" for host in kafka.address.split(",")],
+            broker_credentials=faust_credentials(kafka),
             store="memory://",
-            datadir=folder / f"faust-{self._step.name}",
+            datadir=folder / f"faust-{self.step.name}",
             autodiscover=False,
             web_enabled=False,
             topic_allow_declare=False,
             topic_disable_leader=True,
             consumer_auto_offset_reset="earliest",
-            stream_buffer_maxsize=max(16, self._step.batch),
+            stream_buffer_maxsize=max(16, self.step.batch),
             stream_wait_empty=False,
             broker_session_timeout=session_s,
             broker_heartbeat_interval=session_s / 12,
             broker_request_timeout=90.0,
             broker_max_poll_interval=2.0 * _LONGEST_UNIT_S,
         )
-        topic = app.topic(*self._step.reads, value_type=bytes, value_serializer="raw", key_serializer="raw")
-        app.agent(topic, name=f"cliploom-{self._step.name}", concurrency=1)(self.run)
+        topic = app.topic(*self.step.reads, value_type=bytes, value_serializer="raw", key_serializer="raw")
+        app.agent(topic, name=f"cliploom-{self.step.name}", concurrency=1)(self.run)
         app.finalize()
         return app
 
     async def run(self, stream: Any) -> None:
         """Consume the stream; the body of the step's Faust agent."""
-        async for events in stream.noack_take(self._step.batch, within=self._step.within_s):
+        async for events in stream.noack_take(self.step.batch, within=self.step.within_s):
             async with self._busy:
+                if self._draining:
+                    await asyncio.Event().wait()  # for ever: what was taken stays uncommitted, and comes again
+                self._last_taken_s = self._monotonic()
+                for event in reversed(events):
+                    self._next[event.message.tp] = event.message.offset
                 await self._handle(events)
-            for event in events:
-                await stream.ack(event)
+                for event in events:
+                    await stream.ack(event)
+                    self._next[event.message.tp] = event.message.offset + 1
+                self._last_taken_s = self._monotonic()
 
-    async def tick(self) -> None:
-        """Give the step its idle moments, for ever."""
+    async def tick(self, app: faust.App) -> None:
+        """Give the step its idle moments and measure its lag, until it falls silent.
+
+        Faust's agents are known to stop without a word (faust#523, #532, #629): records wait, and none is taken.
+        Only a new process helps then.
+        """
         while True:
             await asyncio.sleep(1.0)
-            async with self._busy:
-                try:
-                    await self._step.idle(self._publisher.publish)
-                except CliploomError as error:
-                    log.warning("%s: idle work failed and will be tried again: %s", self._step.name, error)
+            assigned = [tp for tp in app.consumer.assignment() if tp.topic in self.step.reads]
+            lag = sum([await self._lag(app, tp) for tp in assigned])
+            self._metrics.lag.labels(self.step.name).set(lag)
+            if not lag or self._busy.locked():
+                self._last_taken_s = self._monotonic()
+            elif self._monotonic() - self._last_taken_s > SILENT_S:
+                log.error("%s: %d records wait and none was taken for %g s", self.step.name, lag, SILENT_S)
+                return
+            if assigned:
+                await self._idle()
+
+    async def drain(self) -> None:
+        """Take nothing more; returns when the batch in hand, if any, has been acknowledged."""
+        self._draining = True
+        async with self._busy:
+            return
+
+    async def _idle(self) -> None:
+        async with self._busy:
+            if self._draining:
+                return
+            try:
+                await self.step.idle(self._publisher.publish)
+            except CliploomError as error:
+                log.warning("%s: idle work failed and will be tried again: %s", self.step.name, error)
+
+    async def _lag(self, app: faust.App, tp: Any) -> int:
+        end = app.consumer.highwater(tp)
+        at = self._next.get(tp)
+        if at is None:
+            at = await app.consumer.position(tp)
+        return max(0, end - at) if end is not None and at is not None else 0
 
     async def _handle(self, events: Sequence[Any]) -> None:
         decoded: list[tuple[Any, Record]] = []
         for event in events:
+            if event.message.value is None and event.message.topic in TOMBSTONED:
+                self._count("skipped")
+                continue
             try:
                 decoded.append((event, decode(event.message.value)))
             except RecordError as error:
                 await self._bury(event, Failure(str(error), kind="unreadable"), attempts=1)
-        if decoded:
+        if not decoded:
+            return
+        self._metrics.batch.labels(self.step.name).observe(len(decoded))
+        fields: dict[str, str | None] = {"step": self.step.name}
+        if len(decoded) == 1:
+            video, clip = video_and_clip(decoded[0][1])
+            fields |= {"video_id": video, "clip_id": clip, "key": decoded[0][1].key}
+        headers = [(record, dict(event.message.headers or {})) for event, record in decoded]
+        with (
+            log_fields(**fields),
+            self._tracer.batch(headers),
+            self._metrics.seconds.labels(self.step.name).time(),
+        ):
             await self._process(decoded)
 
     async def _process(self, batch: Sequence[tuple[Any, Record]]) -> None:
         """Process a batch with retries; a batch that keeps failing is processed record by record."""
-        reason, trace, attempts = "", "", 0
-        kind: FailureKind = "exhausted"
-        while attempts < self._step.max_attempts:
+        outcome = await self._tried(batch)
+        if isinstance(outcome, _GivenUp):
+            if len(batch) > 1 and outcome.kind != "exhausted":
+                for single in batch:
+                    await self._process([single])
+                return
+            failures = {index: outcome.failure(record) for index, (_, record) in enumerate(batch)}
+        else:
+            failures, outcome = outcome, _GivenUp("refused", "", "", 1)
+        self._count("done", len(batch) - len(failures))
+        for index, failure in failures.items():
+            await self._bury(batch[index][0], failure, outcome.attempts, outcome.trace)
+
+    async def _tried(self, batch: Sequence[tuple[Any, Record]]) -> "dict[int, Failure] | _GivenUp":
+        """Failures by index, or why the batch as a whole was given up."""
+        started_s = self._monotonic()
+        wait_s = FIRST_WAIT_S
+        attempts = 0
+        while True:
             attempts += 1
             try:
-                failures = await self._step.process([record for _, record in batch], self._publisher.publish)
+                return await self.step.process([record for _, record in batch], self._publisher.publish)
             except Passing as error:
-                reason, trace = str(error), traceback.format_exc()
-                log.warning("%s: attempt %d of %s: %s", self._step.name, attempts, self._step.max_attempts, reason)
-                await asyncio.sleep(min(RETRY_AFTER_S * attempts, LONGEST_RETRY_S))
+                patient = isinstance(error, Unavailable) and self._monotonic() - started_s < PATIENCE_S
+                if attempts >= self.step.max_attempts and not patient:
+                    return _GivenUp("exhausted", str(error), traceback.format_exc(), attempts)
+                log.warning("%s: attempt %d: %s; trying again in %.0f s", self.step.name, attempts, error, wait_s)
+                self._metrics.retries.labels(self.step.name).inc()
+                await asyncio.sleep(wait_s * random.uniform(0.8, 1.2))
+                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
             except Exception as error:
-                reason, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
-                kind = "refused" if isinstance(error, CliploomError) else "bug"
-                log.exception("%s: a batch of %d failed", self._step.name, len(batch))
-                break
-            else:
-                for index, failure in failures.items():
-                    await self._bury(batch[index][0], failure, attempts)
-                return
-        if len(batch) > 1:
-            for single in batch:
-                await self._process([single])
-            return
-        event, record = batch[0]
-        failure = Failure(reason, getattr(record, "video_id", None), getattr(record, "clip_id", None), kind)
-        await self._bury(event, failure, attempts, trace)
+                log.exception("%s: a batch of %d failed", self.step.name, len(batch))
+                kind: FailureKind = "refused" if isinstance(error, CliploomError) else "bug"
+                return _GivenUp(kind, f"{type(error).__name__}: {error}", traceback.format_exc(), attempts)
 
     async def _bury(self, event: Any, failure: Failure, attempts: int, trace: str = "") -> None:
         message = event.message
         raw = message.value or b""
-        name = f"{self._step.name}/{message.topic}/".encode()
+        name = f"{self.step.name}/{message.topic}/".encode()
         letter = DeadLetter(
             dead_id=hashlib.sha256(name + raw).hexdigest()[:32],
-            step=self._step.name,
+            step=self.step.name,
             origin_topic=message.topic,
             origin_partition=message.partition,
             origin_offset=message.offset,
@@ -233,5 +285,23 @@ class Runner:
             clip_id=failure.clip_id,
             died_at=self._clock(),
         )
-        log.warning("%s: dead letter %s: %s", self._step.name, letter.dead_id, failure.reason)
+        log.warning("%s: dead letter %s: %s", self.step.name, letter.dead_id, failure.reason)
         await self._publisher.bury(letter)
+        self._count("dead")
+        self._metrics.failures.labels(self.step.name, failure.kind).inc()
+
+    def _count(self, outcome: str, records: int = 1) -> None:
+        self._metrics.records.labels(self.step.name, outcome).inc(records)
+
+
+@dataclass(frozen=True)
+class _GivenUp:
+    """A batch that could not be processed."""
+
+    kind: FailureKind
+    reason: str
+    trace: str
+    attempts: int
+
+    def failure(self, record: Record) -> Failure:
+        return Failure(self.reason, *video_and_clip(record), self.kind)

@@ -1,12 +1,15 @@
 """Every topic: what it carries, how it is keyed, spread and kept."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from store.errors import Passing
+from store.errors import SettingsError, Unavailable
+from store.kafka import KafkaSettings
 from store.records import (
     ClipCurated,
     ClipDensified,
@@ -19,7 +22,6 @@ from store.records import (
     FootageContinued,
     FootageSegmented,
     FootageSubmitted,
-    Record,
     RemovalDone,
     RemovalRequested,
     ReviewDecided,
@@ -32,16 +34,44 @@ from store.records import (
 
 _DAY_MS = 24 * 3600 * 1000
 _FOREVER_MS = -1
+_MOST_COPIES = 3
+LONGEST_MESSAGE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic of the service; `retention_ms` -1 keeps records for ever."""
+    """A topic of the service.
+
+    spread: over the cluster's partitions; else it has one, which keeps all of its records in order.
+    retention_ms: -1 keeps records for ever.
+    compacted: only the last record of each key is kept, so that a tombstone erases what was removed.
+    """
 
     name: str
     key: str
-    partitions: int
-    retention_ms: int
+    spread: bool
+    retention_ms: int = _FOREVER_MS
+    compacted: bool = False
+
+    def config(self) -> dict[str, str]:
+        """What a broker must hold of it, besides partitions and copies."""
+        return {
+            "cleanup.policy": "compact" if self.compacted else "delete",
+            "retention.ms": str(self.retention_ms),
+            "max.message.bytes": str(LONGEST_MESSAGE_BYTES),
+        }
+
+
+@dataclass(frozen=True)
+class TopicOptions:
+    """How topics are laid out on a cluster.
+
+    partitions: of topics that are spread; the most workers that one step can use.
+    copies: replication factor; None: 3, or the number of brokers where there are fewer.
+    """
+
+    partitions: int = 4
+    copies: int | None = None
 
 
 STEPS = ("segment", "resume", "embed", "densify", "persist", "curate", "schedule", "train", "snapshot")
@@ -53,57 +83,107 @@ def dead_topic(step: str) -> str:
     return f"dead.{step}"
 
 
-def _topic(record: type[Record], key: str, partitions: int, retention_ms: int) -> Topic:
-    return Topic(record.topic, key, partitions, retention_ms)
-
-
 TOPICS: tuple[Topic, ...] = (
-    _topic(FootageSubmitted, "video_id", 4, _FOREVER_MS),
-    _topic(FootageContinued, "video_id", 4, _FOREVER_MS),
-    _topic(FootageSegmented, "video_id", 4, _FOREVER_MS),
-    _topic(ClipSegmented, "clip_id", 4, _FOREVER_MS),
-    _topic(ClipEmbedded, "clip_id", 4, _FOREVER_MS),
-    _topic(ClipDensified, "clip_id", 4, _FOREVER_MS),
-    _topic(ClipsStored, "clips", 1, 7 * _DAY_MS),
-    _topic(ClipCurated, "clip_id", 4, 7 * _DAY_MS),
-    _topic(ConceptChanged, "concept", 1, _FOREVER_MS),
-    _topic(TrainingRequested, "run_id", 1, _FOREVER_MS),
-    _topic(TrainingProgress, "run_id", 1, 7 * _DAY_MS),
-    _topic(TrainingFinished, "run_id", 1, _FOREVER_MS),
-    _topic(ReviewDecided, "subject_id", 1, _FOREVER_MS),
-    _topic(RemovalRequested, "subject_id", 1, _FOREVER_MS),
-    _topic(RemovalDone, "removal_id", 1, _FOREVER_MS),
-    _topic(SnapshotRequested, "tag", 1, _FOREVER_MS),
-    _topic(SnapshotFinished, "tag", 1, _FOREVER_MS),
-    _topic(DeadReplayed, "dead_id", 1, _FOREVER_MS),
-    _topic(DeadDropped, "dead_id", 1, _FOREVER_MS),
-    *(Topic(dead_topic(step), "dead_id", 1, _FOREVER_MS) for step in STEPS),
+    Topic(FootageSubmitted.topic, "video_id", spread=True, compacted=True),
+    Topic(FootageContinued.topic, "video_id", spread=True, compacted=True),
+    Topic(FootageSegmented.topic, "video_id", spread=True, compacted=True),
+    Topic(ClipSegmented.topic, "clip_id", spread=True, compacted=True),
+    Topic(ClipEmbedded.topic, "clip_id", spread=True, compacted=True),
+    Topic(ClipDensified.topic, "clip_id", spread=True, compacted=True),
+    Topic(ClipsStored.topic, "clips", spread=False, retention_ms=7 * _DAY_MS),
+    Topic(ClipCurated.topic, "clip_id", spread=True, compacted=True),
+    Topic(ConceptChanged.topic, "concept", spread=False),
+    Topic(TrainingRequested.topic, "run_id", spread=False),
+    Topic(TrainingProgress.topic, "run_id", spread=False, compacted=True),
+    Topic(TrainingFinished.topic, "run_id", spread=False),
+    Topic(ReviewDecided.topic, "subject_id", spread=False),
+    Topic(RemovalRequested.topic, "subject_id", spread=False),
+    Topic(RemovalDone.topic, "removal_id", spread=False),
+    Topic(SnapshotRequested.topic, "tag", spread=False),
+    Topic(SnapshotFinished.topic, "tag", spread=False),
+    Topic(DeadReplayed.topic, "dead_id", spread=False),
+    Topic(DeadDropped.topic, "dead_id", spread=False),
+    *(Topic(dead_topic(step), "dead_id", spread=False, compacted=True) for step in STEPS),
 )
 
+TOMBSTONED = frozenset(topic.name for topic in TOPICS if topic.compacted)
+"""Topics on which a record without a value is no fault: what its key named was removed."""
 
-def create_topics(broker: str, topics: Sequence[Topic] = TOPICS, timeout_s: float = 30.0) -> list[str]:
-    """Create the topics that a Kafka cluster lacks; topics that exist are left as they are.
 
-    Replication is the cluster's default (`default.replication.factor`).
+def prepare_topics(
+    kafka: KafkaSettings,
+    topics: Sequence[Topic] = TOPICS,
+    options: TopicOptions = TopicOptions(),
+    timeout_s: float = 30.0,
+) -> list[str]:
+    """Create the topics that a cluster lacks, and check those that it has.
 
     Returns:
         Names of the topics that were created.
 
     Raises:
-        Passing: the broker does not answer or refuses.
+        Unavailable: the broker does not answer or refuses.
+        SettingsError: topics of the cluster are laid out otherwise; nothing is changed then, nor created.
     """
-    admin = AdminClient({"bootstrap.servers": broker})
+    admin = AdminClient(kafka.librdkafka())
     try:
-        known = set(admin.list_topics(timeout=timeout_s).topics)
+        cluster = admin.list_topics(timeout=timeout_s)
+        copies = options.copies or min(_MOST_COPIES, len(cluster.brokers))
+        known = [topic for topic in topics if topic.name in cluster.topics]
+        resources = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in known]
+        described = admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}
+        configs = {resource.name: future.result() for resource, future in described.items()}
+        faults = [
+            fault
+            for topic in known
+            for fault in _faults(topic, cluster.topics[topic.name], configs[topic.name], copies, options)
+        ]
+        if faults:
+            raise SettingsError(
+                f"the cluster at {kafka.address} holds topics that are laid out otherwise: {'; '.join(faults)}. Change"
+                " them there (kafka-topics, kafka-configs, kafka-reassign-partitions), or start with --partitions and"
+                " --copies as they are"
+            )
         wanted = [
             NewTopic(
-                t.name, num_partitions=t.partitions, replication_factor=-1, config={"retention.ms": str(t.retention_ms)}
+                topic.name,
+                num_partitions=_partitions(topic, options),
+                replication_factor=copies,
+                config=topic.config(),
             )
-            for t in topics
-            if t.name not in known
+            for topic in topics
+            if topic.name not in cluster.topics
         ]
-        for future in (admin.create_topics(wanted, request_timeout=timeout_s) if wanted else {}).values():
-            future.result()
+        made: dict[str, Future[None]] = admin.create_topics(wanted, request_timeout=timeout_s) if wanted else {}
+        for future in made.values():
+            _wait_for(future)
     except KafkaException as error:
-        raise Passing(f"broker {broker} did not create the topics: {error}; is it up, may we create topics?") from error
+        raise Unavailable(
+            f"broker {kafka.address} did not create the topics: {error}; is it up, may we create topics?"
+        ) from error
     return [topic.topic for topic in wanted]
+
+
+def _partitions(topic: Topic, options: TopicOptions) -> int:
+    return options.partitions if topic.spread else 1
+
+
+def _wait_for(creation: "Future[None]") -> None:
+    """Wait for a topic; another worker that starts at the same time may have made it first."""
+    try:
+        creation.result()
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
+
+
+def _faults(topic: Topic, found: Any, configs: Any, copies: int, options: TopicOptions) -> list[str]:
+    """What of a topic of the cluster is not as it should be."""
+    partitions = len(found.partitions)
+    there = min(len(partition.replicas) for partition in found.partitions.values())
+    told = {
+        "partitions": (str(partitions), str(_partitions(topic, options))),
+        "replication factor": (str(there), str(copies)),
+        **{name: (configs[name].value, wanted) for name, wanted in topic.config().items()},
+    }
+    return [f"{topic.name} has {name} {have}, not {want}" for name, (have, want) in told.items() if have != want]

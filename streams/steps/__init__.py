@@ -1,14 +1,17 @@
 """The steps of the road, wired to one store."""
 
+import os
 import shutil
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from processors.distill.annotate import Annotator
-from store.store import Store
+from store.store import Store, choose_media
 from streams.child import Child
+from streams.metrics import StepMetrics
 from streams.runner import Step
 from streams.steps.curate import Curate
 from streams.steps.densify import Densify
@@ -18,6 +21,7 @@ from streams.steps.schedule import Schedule
 from streams.steps.segment import Segment
 from streams.steps.snapshot import Snapshot
 from streams.steps.train import Train
+from streams.topics import STEPS
 
 
 @dataclass(frozen=True)
@@ -25,39 +29,57 @@ class Workplace:
     """Where and by what the steps work.
 
     data: folder of the store. profile: name of a model profile, or path to a TOML file. concepts: concepts.yaml.
+    media: object storage of a new store's media (see `store.store.choose_media`); None: where they are, or in `data`.
     """
 
     data: Path
     profile: str
     concepts: Path
     device: str = "cpu"
+    media: str | None = None
 
     @property
     def unfinished(self) -> Path:
-        """Folder of files that are being made; what a killed service left there is of no use."""
-        return self.data / "unfinished"
+        """Folder of files that this process makes; what a killed one left there is of no use."""
+        return self.data / "unfinished" / f"{socket.gethostname()}-{os.getpid()}"
 
 
-async def open_road(place: Workplace, clock: Callable[[], datetime]) -> tuple[Store, list[Step]]:
-    """The store, with the columns that the profile and the annotation need, and every step in the road's order.
+async def open_road(
+    place: Workplace, clock: Callable[[], datetime], names: Sequence[str] = STEPS, metrics: StepMetrics | None = None
+) -> tuple[Store, list[Step]]:
+    """The store and the steps of these names, in the road's order; with persist among them, the store's tables have
+    every column that the profile and the annotation need.
 
     Raises:
         SettingsError: profile or concepts cannot work.
     """
-    shutil.rmtree(place.unfinished, ignore_errors=True)
-    place.unfinished.mkdir(parents=True)
+    if place.media is not None:
+        choose_media(place.data, place.media)
+    _sweep(place.unfinished.parent)
+    place.unfinished.mkdir(parents=True, exist_ok=True)
     embedding = Child("embed", "streams.workers.embed", str(place.data), place.profile, place.device)
     annotator = Annotator()
-    columns = (*await measured_columns(embedding), *annotator.columns)
+    columns = (*await measured_columns(embedding), *annotator.columns) if "persist" in names else ()
     store = Store.open(place.data, columns)
     snapshots = place.data / "snapshots"
-    return store, [
-        Segment(store, place.data, place.unfinished),
-        Embed(embedding),
-        Densify(annotator),
-        Persist(store, place.data, snapshots, clock),
-        Curate(place.data, place.concepts),
-        Schedule(store, clock),
-        Train(store, place.data, place.unfinished, clock),
-        Snapshot(store, snapshots),
-    ]
+    make: dict[str, Callable[[], Step]] = {
+        "segment": lambda: Segment(store, place.data, place.unfinished),
+        "embed": lambda: Embed(embedding),
+        "densify": lambda: Densify(annotator),
+        "persist": lambda: Persist(store, place.data, snapshots, clock, (metrics or StepMetrics()).queryable),
+        "curate": lambda: Curate(place.data, place.concepts),
+        "schedule": lambda: Schedule(store, clock),
+        "train": lambda: Train(store, place.data, place.unfinished, clock),
+        "snapshot": lambda: Snapshot(store, snapshots),
+    }
+    if "embed" not in names:
+        embedding.kill()
+    return store, [make[name]() for name in STEPS if name in names and name in make]
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what killed workers of this machine left."""
+    for left in folder.glob(f"{socket.gethostname()}-*"):
+        process = left.name.rpartition("-")[2]
+        if not Path("/proc", process).exists():
+            shutil.rmtree(left, ignore_errors=True)

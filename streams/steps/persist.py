@@ -7,11 +7,26 @@ from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
-from store.errors import Passing
-from store.records import ClipsStored, Record, RemovalDone, RemovalRequested
+from prometheus_client import Histogram
+
+from store.errors import Unavailable
+from store.records import (
+    ClipCurated,
+    ClipDensified,
+    ClipEmbedded,
+    ClipSegmented,
+    ClipsStored,
+    FootageContinued,
+    FootageSegmented,
+    FootageSubmitted,
+    Record,
+    RemovalDone,
+    RemovalRequested,
+)
 from store.removal import remove
 from store.store import Store
 from store.view import View
+from streams.publish import Tombstone
 from streams.runner import Failure, Publish, Step
 from streams.topics import TOPICS
 from trainer.bases import discard_bases
@@ -26,6 +41,7 @@ class Persist(Step):
     Args:
         data: folder of the store, under which small bases lie.
         snapshots: where removal finds exported snapshots.
+        queryable: told how many seconds after its video's arrival a clip can be queried.
     """
 
     name: ClassVar[str] = "persist"
@@ -34,17 +50,21 @@ class Persist(Step):
     within_s: ClassVar[float] = 0.25
     max_attempts: ClassVar[float] = math.inf
 
-    def __init__(self, store: Store, data: Path, snapshots: Path, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, data: Path, snapshots: Path, clock: Callable[[], datetime], queryable: Histogram
+    ) -> None:
         self._store = store
         self._view = View(store)
         self._data = data
         self._snapshots = snapshots
         self._clock = clock
+        self._queryable = queryable
         self._writes = 0
 
     async def process(self, records: Sequence[Record], publish: Publish) -> dict[int, Failure]:
         stored, proofs = await asyncio.to_thread(self._write, records)
-        await publish(proofs)
+        for proof in proofs:
+            await publish([proof, *tombstones(proof)])
         if stored or proofs:
             await publish([ClipsStored(clip_ids=stored)])
         return {}
@@ -54,19 +74,40 @@ class Persist(Step):
             await asyncio.to_thread(self._store.clips.maintain)
             self._writes = 0
 
-    def _write(self, records: Sequence[Record]) -> tuple[tuple[str, ...], list[Record]]:
+    def _write(self, records: Sequence[Record]) -> tuple[tuple[str, ...], list[RemovalDone]]:
         """Ids of clips whose state changed, and the proofs of the removals in this batch."""
         try:
             stored = self._view.apply(records)
             removals = [record for record in records if isinstance(record, RemovalRequested)]
-            proofs: list[Record] = [self._remove(removal) for removal in removals]
+            proofs = [self._remove(removal) for removal in removals]
             self._view.apply(proofs)
         except (OSError, RuntimeError) as error:  # disk full, storage away, commit conflict: lance raises both
-            raise Passing(f"the store could not be written: {error}") from error
+            raise Unavailable(f"the store could not be written: {error}") from error
         self._writes += 1
+        self._tell_age(records)
         return stored, proofs
+
+    def _tell_age(self, records: Sequence[Record]) -> None:
+        """Note how old the footage is of clips that have just become queryable."""
+        finished = [record for record in records if isinstance(record, ClipDensified)]
+        videos = self._store.videos.get_many({record.video_id for record in finished})
+        now = self._clock()
+        for record in finished:
+            arrived = videos.get(record.video_id, {}).get("submitted_at")
+            if arrived is not None:
+                self._queryable.observe((now - datetime.fromisoformat(arrived)).total_seconds())
 
     def _remove(self, removal: RemovalRequested) -> RemovalDone:
         proof = remove(self._store, removal, self._snapshots, self._clock())
         discarded = discard_bases(self._data / "bases", proof.clip_ids)
         return proof.model_copy(update={"bases": tuple(discarded)})
+
+
+def tombstones(proof: RemovalDone) -> list[Tombstone]:
+    """What makes the broker forget the records of removed footage as well, at its next compaction."""
+    of_video = (FootageSubmitted, FootageContinued, FootageSegmented)
+    of_clip = (ClipSegmented, ClipEmbedded, ClipDensified, ClipCurated)
+    return [
+        *(Tombstone(kind.topic, video_id) for video_id in proof.video_ids for kind in of_video),
+        *(Tombstone(kind.topic, clip_id) for clip_id in proof.clip_ids for kind in of_clip),
+    ]

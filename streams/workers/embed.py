@@ -12,6 +12,7 @@ from processors.tiny import build_tiny_models
 from store.errors import NotFound
 from store.media import MediaStore
 from store.records import Clip, ClipEmbedded, Column
+from store.store import open_media
 
 
 def make_worker(data: str, profile_name: str, device: str) -> Callable[[list[Clip] | None, Any], Any]:
@@ -22,7 +23,7 @@ def make_worker(data: str, profile_name: str, device: str) -> Callable[[list[Cli
     if profile_name == "tiny":
         build_tiny_models(models)
     profile = load_profile(profile_name, models)
-    media = MediaStore(f"{data}/media")
+    media = open_media(data)
     engine = Engine(profile, device)
     loaded = False
 

@@ -12,6 +12,7 @@ from processors.segment.recipe import SegmentRecipe
 from processors.segment.run import SegmentedClip, Segmenter
 from store.media import MediaStore
 from store.records import Clip, ClipSegmented, FootageSegmented, FootageSubmitted
+from store.store import open_media
 
 
 def make_worker(data: str, unfinished: Path) -> Callable[[FootageSubmitted, Callable[[Any], None]], FootageSegmented]:
@@ -20,7 +21,7 @@ def make_worker(data: str, unfinished: Path) -> Callable[[FootageSubmitted, Call
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     segmenter = Segmenter(SegmentRecipe()).load("cpu")
-    media = MediaStore(f"{data}/media")
+    media = open_media(data)
 
     def work(footage: FootageSubmitted, emit: Callable[[Any], None]) -> FootageSegmented:
         def announce(cut: SegmentedClip) -> None:

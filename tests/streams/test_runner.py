@@ -15,9 +15,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from store.codec import decode, encode
 from store.errors import InputError, Passing
+from store.kafka import KafkaSettings
 from store.records import ClipsStored, DeadLetter, Record
 from streams.broker import EmbeddedBroker
-from streams.runner import Failure, Publish, Publisher, Runner, Step
+from streams.metrics import StepMetrics
+from streams.publish import Publish, Publisher
+from streams.runner import Failure, Runner, Step
+from streams.traces import Tracer
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -68,8 +72,8 @@ class Service:
         self._folder = tempfile.TemporaryDirectory()
         self._producer = AIOKafkaProducer(bootstrap_servers=self._broker, acks="all")
         await self._producer.start()
-        runner = Runner(self.step, Publisher(self._producer), lambda: NOW)
-        self.app = runner.create_app(self._broker, Path(self._folder.name), session_s=10.0)
+        runner = Runner(self.step, Publisher(self._producer), lambda: NOW, StepMetrics(), Tracer(self.step.name, None))
+        self.app = runner.create_app(KafkaSettings(self._broker), Path(self._folder.name), session_s=10.0)
         await self.app.start()
         return self
 

@@ -22,6 +22,7 @@ from store.records import (
 )
 from store.store import Store
 from store.view import View
+from streams.metrics import StepMetrics
 from streams.steps.curate import Curate
 from streams.steps.persist import Persist
 from streams.steps.schedule import Schedule
@@ -67,7 +68,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def persist(store: Store, tmp_path: Path) -> Persist:
-    return Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW)
+    return Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable)
 
 
 async def test_persist_writes_what_it_is_given_and_says_which_clips_are_complete(
