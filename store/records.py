@@ -450,6 +450,10 @@ class RemovalDone(Record):
     """Adapters that were trained on a removed clip and were withdrawn."""
     bases: tuple[str, ...] = ()
     """Small bases that learned from a removed clip and were deleted."""
+    dead_letters: tuple[str, ...] = ()
+    """step/id of every dead letter that mentioned a removed video or clip."""
+    sources: dict[str, str | None] = {}
+    """Video id to the source that it came from."""
     verified: bool
     """The ids and keys above were looked for afterwards and not found."""
     done_at: datetime

@@ -1,10 +1,12 @@
 """Removal: everything of a video or a source goes, everywhere, and the proof says what went.
 
 The plan is durable before the first deletion, and every deletion may be repeated: a removal that is killed at any
-point and run again ends the same. What records on topics hold ages out with their topic's retention.
+point and run again ends the same. What records on topics hold is erased by tombstones, which the proof names the
+keys of.
 """
 
 import json
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,6 +31,8 @@ class _Plan:
     media_keys: frozenset[str] = frozenset()
     snapshots: frozenset[str] = frozenset()
     runs: frozenset[str] = frozenset()
+    dead_letters: frozenset[str] = frozenset()
+    """step/id."""
 
     @classmethod
     def of(cls, body: Json) -> "_Plan":
@@ -59,7 +63,7 @@ def remove(store: Store, request: RemovalRequested, snapshots_root: Path, now: d
     for tag in sorted(plan.snapshots):
         _withdraw_snapshot(store, snapshots_root, tag, request.removal_id)
     _strike_concepts(store, plan)
-    store.dead_letters.delete(_letters(store, plan))
+    store.dead_letters.delete([letter.rpartition("/")[2] for letter in sorted(plan.dead_letters)])
     store.reviews.delete(_reviews(store, plan))
     store.clips.delete(sorted(plan.clip_ids))
     plan = replace(plan, media_keys=frozenset(delete_media(store, plan.media_keys)))
@@ -69,6 +73,7 @@ def remove(store: Store, request: RemovalRequested, snapshots_root: Path, now: d
         plan.listed()
         | {
             "removal_id": request.removal_id,
+            "sources": {id_: body["source"] for id_, body in store.videos.get_many(plan.video_ids).items()},
             "verified": _is_gone(store, plan, snapshots_root),
             "done_at": known.get("done_at", now),
         }
@@ -99,6 +104,7 @@ def _found(store: Store, request: RemovalRequested) -> _Plan:
         media_keys=frozenset(media_keys),
         snapshots=frozenset(_snapshots(store, video_ids)),
         runs=frozenset(runs),
+        dead_letters=_letters(store, video_ids | clip_ids),
     )
 
 
@@ -141,8 +147,23 @@ def _close_videos(store: Store, request: RemovalRequested, plan: _Plan) -> None:
             if known.get(video_id, {}).get("status") != "removed"
         }
     )
-    if request.subject == "source" and (source := store.sources.get(request.subject_id)) is not None:
-        store.sources.put({request.subject_id: source | {"answers": {}, "released": {}}})
+    _close_sources(store, request, {body["source"] for body in known.values() if body.get("source") is not None})
+
+
+def _close_sources(store: Store, request: RemovalRequested, names: set[str]) -> None:
+    """Of a source that loses footage, keep what its other videos and a person's releases still say."""
+    whole = request.subject_id if request.subject == "source" else ""
+    for name, source in store.sources.get_many(names | {whole}).items():
+        left = [
+            body for body in store.videos.all().values() if body.get("source") == name and body["status"] != "removed"
+        ]
+        kept = source | {"licences": sorted({body["licence"] for body in left if body["licence"]})}
+        if name == whole:
+            kept |= {"answers": {}, "released": {}}
+        if left or kept.get("answers"):
+            store.sources.put({name: kept})
+        else:
+            store.sources.delete([name])
 
 
 def _withdraw_snapshot(store: Store, snapshots_root: Path, tag: str, removal_id: str) -> None:
@@ -177,9 +198,10 @@ def _strike_concepts(store: Store, plan: _Plan) -> None:
         store.concepts.put({name: body | struck})
 
 
-def _letters(store: Store, plan: _Plan) -> list[str]:
-    ids = plan.video_ids | plan.clip_ids
-    return [dead_id for dead_id, letter in store.dead_letters.all().items() if ids & ids_in_letter(letter)]
+def _letters(store: Store, ids: AbstractSet[str]) -> frozenset[str]:
+    """step/id of the dead letters that mention a video or clip."""
+    letters = store.dead_letters.all().items()
+    return frozenset(f"{letter['step']}/{dead_id}" for dead_id, letter in letters if ids & ids_in_letter(letter))
 
 
 def _reviews(store: Store, plan: _Plan) -> list[str]:
@@ -196,4 +218,12 @@ def _is_gone(store: Store, plan: _Plan, snapshots_root: Path) -> bool:
     runs = any(body["status"] != "withdrawn" for body in store.runs.get_many(plan.runs).values())
     folders = [snapshots_root / tag for tag in plan.snapshots]
     snapshots = any(folder.exists() and not is_withdrawn(folder) for folder in folders)
-    return not (rows or media or videos or runs or snapshots or _letters(store, plan) or _reviews(store, plan))
+    return not (
+        rows
+        or media
+        or videos
+        or runs
+        or snapshots
+        or _letters(store, plan.video_ids | plan.clip_ids)
+        or _reviews(store, plan)
+    )

@@ -25,6 +25,7 @@ from store.records import (
     Record,
     ReviewDecided,
     TrainingFinished,
+    TrainingRequested,
 )
 from store.store import Store
 from store.tables import sql_in
@@ -127,11 +128,16 @@ def tombstone(video_id: str, source: str | None, removal_id: str | None) -> Json
 
 
 def withdraw_run(store: Store, run_id: str, reason: str) -> None:
-    """Mark a run as withdrawn; what it was trained on and what it made are struck out."""
-    known = store.runs.get(run_id) or {"run_id": run_id}
+    """Mark a run as withdrawn; of what it was trained on, measured and made nothing is kept."""
+    known = store.runs.get(run_id) or {}
     if known.get("status") != "withdrawn":
-        struck = {"status": "withdrawn", "reason": reason, "artefacts": {}, "clip_ids": []}
-        store.runs.put({run_id: known | struck})
+        store.runs.put({run_id: withdrawn_run(run_id, known, reason)})
+
+
+def withdrawn_run(run_id: str, known: Json, reason: str) -> Json:
+    """All that is kept of a withdrawn run: that it was asked for."""
+    asked = {name: known[name] for name in TrainingRequested.model_fields if name in known}
+    return asked | {"run_id": run_id, "status": "withdrawn", "reason": reason, "artefacts": {}, "clip_ids": []}
 
 
 def delete_media(store: Store, keys: Collection[str]) -> set[str]:

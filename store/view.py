@@ -34,7 +34,7 @@ from store.records import (
     TrainingProgress,
     TrainingRequested,
 )
-from store.removed import refuse_late
+from store.removed import refuse_late, tombstone, withdrawn_run
 from store.store import DOCUMENTS, Store
 from store.tables import DocumentTable, sql_in
 
@@ -142,7 +142,9 @@ class View:
         row = dict(before)
         for record in records:
             if (columns := _CLIP_COLUMNS.get(type(record))) is not None:
-                row.update(columns(record))
+                # Of several dead letters one is kept, the same one whatever their order.
+                latest = max(row.get("dead") or "", record.dead_id) if isinstance(record, DeadLetter) else None
+                row.update(columns(record) | ({"dead": latest} if latest else {}))
         if row.get("video_id") is None:
             return None
         row["stage"] = stage_of(row)
@@ -180,7 +182,7 @@ def _submitted(record: FootageSubmitted, tables: Tables) -> None:
     if video is not None and "submitted_at" in video:
         if video["status"] == "dead" and record.submitted_at > _time(video, "submitted_at"):
             again = {"status": "submitted", "submitted_at": record.model_dump(mode="json")["submitted_at"]}
-            tables["videos"].merge(record.video_id, again)
+            tables["videos"].put(record.video_id, {k: v for k, v in video.items() if k != "reason"} | again)
         return
     tables["videos"].put(record.video_id, {"status": "submitted"} | record.model_dump(mode="json") | (video or {}))
     source = tables["sources"].get(record.source) or {"source": record.source, "released": {}}
@@ -193,7 +195,7 @@ def _continued(record: FootageContinued, tables: Tables) -> None:
     video = tables["videos"].get(record.key)
     if video is None or video.get("status", "submitted") != "submitted" or video.get("chunk", 0) >= record.chunk:
         return
-    body = record.model_dump(mode="json", include={"chunk", "checkpoint_key", "share"})
+    body = record.model_dump(mode="json", include={"chunk", "checkpoint_key", "share", "clip_ids"})
     tables["videos"].merge(record.key, body)
 
 
@@ -280,7 +282,22 @@ def _removal_requested(record: RemovalRequested, tables: Tables) -> None:
 
 
 def _removal_done(record: RemovalDone, tables: Tables) -> None:
+    """The proof; and what the removal wrote, for a store that is built anew from the topics."""
     tables["removals"].merge(record.removal_id, record.model_dump(mode="json") | {"status": "done"})
+    took_away = f"removal {record.removal_id} took away"
+    for video_id in record.video_ids:
+        if (tables["videos"].get(video_id) or {}).get("status") != "removed":
+            tables["videos"].put(video_id, tombstone(video_id, record.sources.get(video_id), record.removal_id))
+    for run_id in record.runs:
+        known = tables["runs"].get(run_id) or {}
+        if known.get("status") != "withdrawn":
+            reason = f"it was trained on footage that {took_away}"
+            tables["runs"].put(run_id, withdrawn_run(run_id, known, reason))
+    for tag in record.snapshots:
+        known = tables["snapshots"].get(tag) or {"tag": tag}
+        if known.get("status") != "withdrawn":
+            struck = {"status": "withdrawn", "reason": f"it held footage that {took_away}", "clip_ids": []}
+            tables["snapshots"].put(tag, known | struck)
 
 
 def _snapshot_requested(record: SnapshotRequested, tables: Tables) -> None:
@@ -289,10 +306,13 @@ def _snapshot_requested(record: SnapshotRequested, tables: Tables) -> None:
 
 
 def _snapshot_finished(record: SnapshotFinished, tables: Tables) -> None:
-    status = (tables["snapshots"].get(record.tag) or {}).get("status")
+    known = tables["snapshots"].get(record.tag) or {}
+    body = record.model_dump(mode="json")
+    if known.get("status") == "withdrawn":
+        tables["snapshots"].put(record.tag, body | known)
     # A later request for a tag that is taken fails; the snapshot stands.
-    if status != "withdrawn" and (status != "created" or record.status != "failed"):
-        tables["snapshots"].merge(record.tag, record.model_dump(mode="json"))
+    elif known.get("status") != "created" or record.status != "failed":
+        tables["snapshots"].merge(record.tag, body)
 
 
 def _time(body: Json, field: str) -> datetime:

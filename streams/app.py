@@ -76,6 +76,7 @@ async def serve(place: Workplace, options: AppOptions, stop: asyncio.Event) -> N
         if WRITER in options.steps:
             await asyncio.to_thread(lambda: held.enter_context(hold(place.data / f".{WRITER}.lock")))
         store, steps = await open_road(place, utc_now, options.steps, metrics)
+        again = await asyncio.to_thread(unfinished_work, store) if embedded is not None else []
         producer = AIOKafkaProducer(acks="all", max_request_size=LONGEST_MESSAGE_BYTES, **kafka.aiokafka())
         await producer.start()
         runners = []
@@ -86,7 +87,6 @@ async def serve(place: Workplace, options: AppOptions, stop: asyncio.Event) -> N
         try:
             await asyncio.gather(*(app.start() for app in apps))
             if embedded is not None:
-                again = await asyncio.to_thread(unfinished_work, store)
                 await Publisher(producer).publish(again)
                 log.info("took up %d unfinished pieces of work from the store", len(again))
             ticks = [asyncio.create_task(runner.tick(app)) for runner, app in zip(runners, apps, strict=True)]

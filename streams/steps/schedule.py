@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
+from store.documents import record_of
 from store.records import ConceptChanged, Record, TrainingFinished, TrainingRequested
 from store.store import Store
 from streams.runner import Failure, Publish, Step
@@ -68,10 +69,7 @@ class Schedule(Step):
 
     def _state(self) -> SchedulerState:
         """What the store holds, with the records that came after it."""
-        concepts = {
-            name: ConceptChanged.model_validate({k: body[k] for k in ConceptChanged.model_fields})
-            for name, body in self._store.concepts.all().items()
-        }
+        concepts = {name: record_of(ConceptChanged, body) for name, body in self._store.concepts.all().items()}
         runs: dict[str, dict[str, Any]] = {
             run_id: {"status": "requested"} | request.model_dump(mode="json")
             for run_id, request in self._requested.items()

@@ -7,6 +7,7 @@ import pytest
 
 from store.records import (
     ClipSegmented,
+    FootageContinued,
     FootageSubmitted,
     RemovalRequested,
     SnapshotRequested,
@@ -90,3 +91,28 @@ def test_what_people_asked_for_is_not_forgotten(store: Store) -> None:
     snapshot = SnapshotRequested(tag="first", note="", requested_by="Ada", requested_at=NOW)
     View(store).apply([snapshot, removal])
     assert unfinished_work(store) == [removal, snapshot]
+
+
+def _continued(chunk: int, checkpoint_key: str, n_clips: int) -> FootageContinued:
+    clip_ids = tuple(VIDEO.clip_ids[:n_clips])
+    return FootageContinued(
+        footage=VIDEO.submitted, chunk=chunk, checkpoint_key=checkpoint_key, clip_ids=clip_ids, share=0.5
+    )
+
+
+def test_long_footage_is_read_on_from_its_checkpoint_and_its_clips_are_measured_again(store: Store) -> None:
+    continued = _continued(3, store.media.put_bytes(b"state", "npz"), 1)
+    cut = ClipSegmented(clip=VIDEO.clips[0])
+    View(store).apply([VIDEO.submitted, cut, continued])
+    assert unfinished_work(store) == [continued, cut]
+
+
+def test_long_footage_is_read_anew_where_a_clip_or_the_checkpoint_is_missing(store: Store) -> None:
+    View(store).apply([VIDEO.submitted, _continued(3, store.media.put_bytes(b"state", "npz"), 1)])
+    assert unfinished_work(store) == [VIDEO.submitted]
+    gone = _continued(4, "ab/" + "ab" * 32 + ".npz", 1)
+    View(store).apply([ClipSegmented(clip=VIDEO.clips[0]), gone])
+    assert unfinished_work(store) == [VIDEO.submitted]
+    first = _continued(1, store.media.put_bytes(b"first", "npz"), 1)
+    View(store).apply([first])
+    assert unfinished_work(store)[0] == first
