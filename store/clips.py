@@ -170,6 +170,16 @@ class ClipTable:
                 f"clips {[row['clip_id'] for row in rows][:5]}: a value does not fit its column: {error}"
             ) from error
 
+    def rounded(self, row: ClipRow) -> ClipRow:
+        """The row with its numbers as the table will hold them, so that a judgement does not depend on whether they
+        have been there already.
+        """
+        single = {field.name for field in self.schema if field.type == pa.float32()}
+        return {
+            name: float(np.float32(value)) if name in single and isinstance(value, float | int) else value
+            for name, value in row.items()
+        }
+
     def get(self, clip_id: str) -> ClipRow:
         """One row.
 

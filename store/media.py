@@ -42,6 +42,7 @@ class MediaStore:
     """
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self._fs, self._root = fsspec.core.url_to_fs(url)
         self._local = isinstance(self._fs, LocalFileSystem)
         self._fs.makedirs(self._root, exist_ok=True)

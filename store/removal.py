@@ -14,7 +14,7 @@ from pathlib import Path
 from store.export import sha256_of
 from store.records import Json, RemovalDone, RemovalRequested, digest
 from store.removed import CLIP_MEDIA, delete_media, ids_in_letter, ids_in_object, tombstone, withdraw_run
-from store.snapshots import is_withdrawn, withdraw_snapshot
+from store.snapshots import is_withdrawn, judged_clips, withdraw_snapshot
 from store.store import Store
 from store.tables import sql_in
 
@@ -55,7 +55,7 @@ def remove(store: Store, request: RemovalRequested, snapshots_root: Path, now: d
     stay. Runs in the process that writes the store, between writes; asking twice gives the same proof.
     """
     known = store.removals.get(request.removal_id) or request.model_dump(mode="json") | {"status": "requested"}
-    plan = _found(store, request) | _noted(store, request)
+    plan = _found(store, request, snapshots_root) | _noted(store, request)
     store.removals.put({request.removal_id: known | plan.listed()})
     _close_videos(store, request, plan)
     for run_id in sorted(plan.runs):
@@ -64,7 +64,7 @@ def remove(store: Store, request: RemovalRequested, snapshots_root: Path, now: d
         _withdraw_snapshot(store, snapshots_root, tag, request.removal_id)
     _strike_concepts(store, plan)
     store.dead_letters.delete([letter.rpartition("/")[2] for letter in sorted(plan.dead_letters)])
-    store.reviews.delete(_reviews(store, plan))
+    store.reviews.delete(_reviews(store, request, plan))
     store.clips.delete(sorted(plan.clip_ids))
     plan = replace(plan, media_keys=frozenset(delete_media(store, plan.media_keys)))
     store.media.sweep(now - _LONGEST_WRITE)
@@ -74,13 +74,13 @@ def remove(store: Store, request: RemovalRequested, snapshots_root: Path, now: d
         | {
             "removal_id": request.removal_id,
             "sources": {id_: body["source"] for id_, body in store.videos.get_many(plan.video_ids).items()},
-            "verified": _is_gone(store, plan, snapshots_root),
+            "verified": _is_gone(store, request, plan, snapshots_root),
             "done_at": known.get("done_at", now),
         }
     )
 
 
-def _found(store: Store, request: RemovalRequested) -> _Plan:
+def _found(store: Store, request: RemovalRequested, snapshots_root: Path) -> _Plan:
     """What the store holds of the footage now."""
     if request.subject == "video":
         video_ids = {request.subject_id}
@@ -96,13 +96,14 @@ def _found(store: Store, request: RemovalRequested) -> _Plan:
     runs = _runs(store, clip_ids, manifests)
     media_keys = manifests | {key for key in objects if sha256_of(key) in video_ids}
     media_keys.update(row[column] for row in rows for column in CLIP_MEDIA if row[column])
-    media_keys.update(body["media_key"] for body in videos if "media_key" in body)
+    named = (body.get(name) for body in videos for name in ("media_key", "checkpoint_key"))
+    media_keys.update(key for key in named if key is not None)
     media_keys.update(key for run in store.runs.get_many(runs).values() for key in run.get("artefacts", {}).values())
     return _Plan(
         video_ids=frozenset(video_ids),
         clip_ids=frozenset(clip_ids),
         media_keys=frozenset(media_keys),
-        snapshots=frozenset(_snapshots(store, video_ids)),
+        snapshots=frozenset(_snapshots(store, video_ids, clip_ids, snapshots_root)),
         runs=frozenset(runs),
         dead_letters=_letters(store, video_ids | clip_ids),
     )
@@ -130,11 +131,16 @@ def _runs(store: Store, clip_ids: set[str], manifests: set[str]) -> set[str]:
     return found
 
 
-def _snapshots(store: Store, video_ids: set[str]) -> set[str]:
-    """Tags of the versions that hold a row of the videos."""
+def _snapshots(store: Store, video_ids: set[str], clip_ids: set[str], snapshots_root: Path) -> set[str]:
+    """Tags of the versions that hold a row of the videos; of a store that was built anew, which has no old versions,
+    the snapshots whose folder speaks of the clips."""
     where = sql_in("video_id", video_ids)
-    tags = store.clips.tags().items()
-    return {tag for tag, version in tags if store.clips.select(where=where, columns=["clip_id"], version=version)}
+    tags = store.clips.tags()
+    found = {
+        tag for tag, version in tags.items() if store.clips.select(where=where, columns=["clip_id"], version=version)
+    }
+    untagged = store.snapshots.all("created").keys() - tags.keys()
+    return found | {tag for tag in untagged if clip_ids & judged_clips(snapshots_root / tag)}
 
 
 def _close_videos(store: Store, request: RemovalRequested, plan: _Plan) -> None:
@@ -204,11 +210,22 @@ def _letters(store: Store, ids: AbstractSet[str]) -> frozenset[str]:
     return frozenset(f"{letter['step']}/{dead_id}" for dead_id, letter in letters if ids & ids_in_letter(letter))
 
 
-def _reviews(store: Store, plan: _Plan) -> list[str]:
-    return [id_ for id_, review in store.reviews.all().items() if review["subject_id"] in plan.clip_ids]
+def _reviews(store: Store, request: RemovalRequested, plan: _Plan) -> list[str]:
+    """Decisions on the clips and, where a source goes, those on it until then; their records stay on their topic."""
+    asked = request.requested_at if request.subject == "source" else None
+    return [
+        id_
+        for id_, review in store.reviews.all().items()
+        if review["subject_id"] in plan.clip_ids
+        or (
+            asked is not None
+            and (review["subject"], review["subject_id"]) == ("source", request.subject_id)
+            and datetime.fromisoformat(review["decided_at"]) <= asked
+        )
+    ]
 
 
-def _is_gone(store: Store, plan: _Plan, snapshots_root: Path) -> bool:
+def _is_gone(store: Store, request: RemovalRequested, plan: _Plan, snapshots_root: Path) -> bool:
     """Look for what the plan took away, in every version of the table that is left."""
     where = sql_in("video_id", plan.video_ids)
     versions = [None, *store.clips.tags().values()]
@@ -225,5 +242,5 @@ def _is_gone(store: Store, plan: _Plan, snapshots_root: Path) -> bool:
         or runs
         or snapshots
         or _letters(store, plan.video_ids | plan.clip_ids)
-        or _reviews(store, plan)
+        or _reviews(store, request, plan)
     )

@@ -252,6 +252,11 @@ def _requested_at(request: SnapshotRequested) -> str:
     return request.model_dump(mode="json")["requested_at"]
 
 
+def judged_clips(folder: Path) -> set[str]:
+    """Ids of every clip that a snapshot's folder speaks of, published or not; none where it is gone or withdrawn."""
+    return set(_verdicts(folder)) if (folder / "decisions.jsonl").is_file() else set()
+
+
 def _verdicts(folder: Path) -> dict[str, str]:
     lines = read_lines(folder / "decisions.jsonl")
     return {line["clip_id"]: verdict_in(line) for line in lines if line["kind"] == "clip"}

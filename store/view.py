@@ -151,6 +151,7 @@ class View:
         if (review := tables["reviews"].get(f"clip:{row['clip_id']}")) is not None:
             row["review"] = {name: review[name] for name in ("verdict", "by", "reason")}
         if row["stage"] == "densified":
+            row = self._store.clips.rounded(row)
             decisions = judge(row, tables["sources"].get(row["source"]), self._gate)
             row["verdict"], row["held_for"] = verdict_of(decisions)
             row["decisions"] = [decision.model_dump() for decision in decisions]
@@ -180,7 +181,7 @@ _ENDED_RUN = ("succeeded", "failed", "withdrawn")
 def _submitted(record: FootageSubmitted, tables: Tables) -> None:
     video = tables["videos"].get(record.video_id)
     if video is not None and "submitted_at" in video:
-        if video["status"] == "dead" and record.submitted_at > _time(video, "submitted_at"):
+        if video["status"] in ("submitted", "dead") and record.submitted_at > _time(video, "submitted_at"):
             again = {"status": "submitted", "submitted_at": record.model_dump(mode="json")["submitted_at"]}
             tables["videos"].put(record.video_id, {k: v for k, v in video.items() if k != "reason"} | again)
         return
