@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse
 from api.metrics import add_metrics
 from api.problems import add_error_answers
 from api.routes import clips, concepts, dead, decisions, footage, snapshots, status, training, why
-from api.service import ApiSettings, BrokerReady, Publish, Replay, Service
+from api.service import ApiSettings, Service, Streams
 from store.records import utc_now
 from store.store import Store
 
@@ -24,9 +24,7 @@ means that the broker has the record and the store does not show it yet. Every r
 
 def create_app(
     store: Store,
-    publish: Publish,
-    replay: Replay,
-    broker_ready: BrokerReady,
+    streams: Streams,
     settings: ApiSettings,
     clock: Callable[[], datetime] = utc_now,
 ) -> FastAPI:
@@ -34,12 +32,10 @@ def create_app(
 
     Args:
         store: read only, but for the bytes of submitted footage, which must be durable before their record.
-        publish: puts a record on its topic.
-        replay: puts the original record of a dead letter back on its topic.
-        broker_ready: whether the broker answers.
+        streams: takes what is to be published, and tells how the steps fare.
     """
     app = FastAPI(title="Cliploom", version="0.1.0", description=_DESCRIPTION)
-    app.state.service = Service(store, publish, replay, broker_ready, settings, clock)
+    app.state.service = Service(store, streams, settings, clock)
     settings.uploads_folder.mkdir(parents=True, exist_ok=True)
     add_error_answers(app)
     # `why` before `clips` and `footage`: the first route that matches answers.

@@ -24,8 +24,8 @@ _STEADY_S = 60.0
 class StreamsChild:
     """Runs `command`; `broker` is the address that it told, None while it is not ready.
 
-    The child says `{"event": "ready", "broker": "host:port"}` on a line of its standard output, or
-    `{"event": "failed", "reason": ...}`. It must end when its standard input closes: so it ends even when this
+    The child says `{"event": "ready", "broker": "host:port", "metrics": "host:port"}` on a line of its standard
+    output, or `{"event": "failed", "reason": ...}`. It must end when its standard input closes: so it ends even when this
     process is killed. It leads a process group of its own, so that Ctrl-C reaches it only through us.
 
     Args:
@@ -38,6 +38,8 @@ class StreamsChild:
         self._process: Process | None = None
         self._stopping = False
         self.broker: str | None = None
+        self.metrics: str | None = None
+        """Where it serves its metrics, `host:port`; None while it is not ready, or serves none."""
         self.ready = asyncio.Event()
         """Set once it was ready for the first time."""
 
@@ -89,11 +91,12 @@ class StreamsChild:
             event = _event(line)
             if event.get("event") == "ready":
                 self.broker = event["broker"]
+                self.metrics = event.get("metrics")
                 self.ready.set()
                 log.info("the streaming service is ready, its broker is %s", self.broker)
             elif event.get("event") == "failed":
                 reason = event["reason"]
-        self.broker = None
+        self.broker = self.metrics = None
         return await self._process.wait(), reason
 
 

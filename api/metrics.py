@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -9,6 +10,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.routes.status import status_of
+from api.service import Given
 from store.store import Store
 
 router = APIRouter(tags=["status"])
@@ -78,9 +80,10 @@ def add_metrics(app: FastAPI, store: Store) -> None:
 
 
 @router.get("/metrics", response_class=Response)
-def show_metrics(request: Request) -> Response:
-    """Prometheus' text format."""
-    return Response(generate_latest(request.app.state.metrics), media_type=CONTENT_TYPE_LATEST)
+async def show_metrics(request: Request, service: Given) -> Response:
+    """Prometheus' text format: what the store holds and what was asked, then the worker's own metrics."""
+    own = await to_thread.run_sync(generate_latest, request.app.state.metrics)
+    return Response(own + await service.streams.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _gauge(name: str, help_: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:

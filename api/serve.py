@@ -20,9 +20,12 @@ import uvicorn
 
 from api.app import create_app
 from api.child import StreamsChild
+from api.lag import GroupLags
 from api.publish import Publisher
 from api.service import ApiSettings
+from api.streaming import KafkaStreams
 from store.errors import Conflict, SettingsError
+from store.kafka import KafkaSettings
 from store.store import Store
 
 log = logging.getLogger(__name__)
@@ -108,9 +111,13 @@ async def _serve(
 
 async def _api(settings: ServeSettings, child: StreamsChild) -> Server:
     store = await asyncio.to_thread(Store.open, settings.data)
-    publisher = Publisher(lambda: child.broker)
+    streams = KafkaStreams(
+        Publisher(lambda: child.broker),
+        GroupLags(lambda: None if child.broker is None else KafkaSettings(child.broker)),
+        lambda: child.metrics,
+    )
     api_settings = ApiSettings(settings.allowed_folders, settings.data / "uploads")
-    app = create_app(store, publisher.publish, publisher.replay, publisher.ready, api_settings)
+    app = create_app(store, streams, api_settings)
     return Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="off"))
 
 

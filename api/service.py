@@ -1,10 +1,10 @@
 """What every route is given: the store to read, a way to publish, the settings and the clock."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import anyio
 from anyio import to_thread
@@ -13,13 +13,56 @@ from fastapi import Depends, Request
 from store.records import Json, Record
 from store.store import Store
 
-Publish = Callable[[Record], Awaitable[None]]
-"""Put a record on its topic; returns when the broker has it."""
-Replay = Callable[[Json], Awaitable[None]]
-"""Put the original record of a dead letter (its document) back on the topic it came from."""
-BrokerReady = Callable[[], Awaitable[bool]]
-
 _POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class StepHealth:
+    """How a step fares.
+
+    lag: records that wait for it. done: records that it has finished, as far back as the teller knows; its growth is
+    the step's rate. workers: processes that share its work. None: nobody tells.
+    """
+
+    step: str
+    lag: int | None = None
+    done: int | None = None
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps that anybody tells of, by name; `note` says why there are none, or who told of them."""
+
+    steps: tuple[StepHealth, ...]
+    note: str
+
+
+class Streams(Protocol):
+    """The streaming side, as the API needs it."""
+
+    async def publish(self, record: Record) -> None:
+        """Put a record on its topic; returns when the broker has it.
+
+        Raises:
+            Passing: it has not.
+        """
+
+    async def replay(self, dead_letter: Json) -> None:
+        """Put the original record of a dead letter (its document) back on the topic it came from.
+
+        Raises:
+            Passing: the broker did not take it.
+        """
+
+    async def ready(self) -> bool:
+        """Whether the broker answers."""
+
+    async def steps(self) -> Steps:
+        """How the steps fare; it does not fail."""
+
+    async def exposition(self) -> bytes:
+        """The worker's metrics in Prometheus' text format; empty where there are none."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +84,7 @@ class Service:
     """The store is only read here; whatever changes it is published as a record."""
 
     store: Store
-    publish: Publish
-    replay: Replay
-    broker_ready: BrokerReady
+    streams: Streams
     settings: ApiSettings
     clock: Callable[[], datetime]
 
@@ -53,7 +94,11 @@ class Service:
         Returns:
             Whether the store showed it in time; then it is durable.
         """
-        await self.publish(record)
+        await self.streams.publish(record)
+        return await self.wait_until_shown(shown)
+
+    async def wait_until_shown(self, shown: Callable[[], bool]) -> bool:
+        """Wait until `shown` finds the effect of what was published; whether it did in time."""
         with anyio.move_on_after(self.settings.shown_within_s):
             while not await to_thread.run_sync(shown):
                 await anyio.sleep(_POLL_S)

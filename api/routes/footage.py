@@ -218,7 +218,7 @@ async def _submit(service: Service, path: Path, source: str, licence: str | None
     key = await to_thread.run_sync(keep, store, arrival)
     record = _record(arrival, key, source, licence, service.clock())
     if failed_before is not None:
-        await service.publish(record)
+        await service.streams.publish(record)
         response.status_code = 202
         note = f"tried once more; it failed before: {failed_before.get('reason')}"
         return Submission(id=record.video_id, durable=False, note=note, document=failed_before, outcome="again")

@@ -49,7 +49,7 @@ async def request_snapshot(body: SnapshotRequest, service: Given, response: Resp
     record = SnapshotRequested(tag=body.tag, note=body.note, requested_by=body.by, requested_at=service.clock())
     if failed is None:
         return await enter(service, response, record, service.store.snapshots, body.tag)
-    await service.publish(record)
+    await service.streams.publish(record)
     response.status_code = 202
     return Entered(id=body.tag, durable=False, note=f"tried once more; it failed before: {failed}", document=None)
 

@@ -1,6 +1,7 @@
 """How far everything is, and whether the service is well."""
 
 from collections import Counter
+from dataclasses import asdict
 
 from anyio import to_thread
 from fastapi import APIRouter, Response
@@ -30,7 +31,7 @@ class ClipCounts(BaseModel):
     """`verdict: rule` to the number of clips that the rule keeps out; a clip may be kept out by several."""
 
 
-class Status(BaseModel):
+class Counts(BaseModel):
     """Counts of everything, and what is still on its way."""
 
     videos: dict[str, int]
@@ -44,6 +45,25 @@ class Status(BaseModel):
     settled: bool
     """Every video, run, snapshot and removal that was asked for has come to its end, and every clip has its place
     among the others."""
+
+
+class Step(BaseModel):
+    """How a step fares; None: nobody tells."""
+
+    step: str
+    lag: int | None
+    """Records that wait for it."""
+    done: int | None
+    """Records that it has finished; the growth of it is its rate."""
+    workers: int | None
+
+
+class Status(Counts):
+    """Counts of everything, what is still on its way, and how the steps fare."""
+
+    steps: list[Step]
+    steps_note: str
+    """Who told of the steps, or why there are none."""
 
 
 class Alive(BaseModel):
@@ -60,12 +80,12 @@ class Ready(BaseModel):
     broker: str
 
 
-def status_of(store: Store) -> Status:
+def status_of(store: Store) -> Counts:
     """Counts over the whole store."""
     tables = {name: getattr(store, name).counts() for name in ("videos", "concepts", "runs", "snapshots", "removals")}
     in_flight = {name: sum(tables[name].get(status, 0) for status in open_) for name, open_ in _OPEN.items()}
     in_flight["clips"] = store.clips.count("stage = 'densified' AND curation_recipe IS NULL")
-    return Status(
+    return Counts(
         **tables,
         clips=_clip_counts(store),
         dead_letters=store.dead_letters.counts(),
@@ -75,9 +95,11 @@ def status_of(store: Store) -> Status:
 
 
 @router.get("/status")
-def show_status(service: Given) -> Status:
+async def show_status(service: Given) -> Status:
     """Counts by stage, status, verdict and reason; `settled` once nothing is on its way."""
-    return status_of(service.store)
+    counted = await to_thread.run_sync(status_of, service.store)
+    told = await service.streams.steps()
+    return Status(**counted.model_dump(), steps=[Step(**asdict(step)) for step in told.steps], steps_note=told.note)
 
 
 @router.get("/health")
@@ -90,7 +112,7 @@ async def show_health() -> Alive:
 async def show_ready(service: Given, response: Response) -> Ready:
     """Whether the store can be read and the broker answers."""
     store = await to_thread.run_sync(_store_state, service.store)
-    broker = "ok" if await service.broker_ready() else "the broker does not answer; is the service starting?"
+    broker = "ok" if await service.streams.ready() else "the broker does not answer; is the service starting?"
     ready = store == broker == "ok"
     response.status_code = 200 if ready else 503
     return Ready(ready=ready, store=store, broker=broker)

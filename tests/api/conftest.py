@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from api.app import create_app
-from api.service import ApiSettings
+from api.service import ApiSettings, Steps
 from store.errors import Passing
 from store.records import (
     Affect,
@@ -53,6 +53,7 @@ class Live:
 
     drops: while set, published records are lost on their way to the store.
     is_broker_up: while not set, the broker refuses.
+    told: of the steps. worker_metrics: of the worker.
     """
 
     url: str
@@ -64,6 +65,8 @@ class Live:
     replayed: list[Json] = field(default_factory=list)
     drops: bool = False
     is_broker_up: bool = True
+    told: Steps = Steps((), "no worker here")
+    worker_metrics: bytes = b""
 
     async def publish(self, record: Record) -> None:
         if not self.is_broker_up:
@@ -73,10 +76,18 @@ class Live:
             self.view.apply([record])
 
     async def replay(self, letter: Json) -> None:
+        if not self.is_broker_up:
+            raise Passing("broker 127.0.0.1:1 did not confirm; try again")
         self.replayed.append(letter)
 
-    async def broker_ready(self) -> bool:
+    async def ready(self) -> bool:
         return self.is_broker_up
+
+    async def steps(self) -> Steps:
+        return self.told
+
+    async def exposition(self) -> bytes:
+        return self.worker_metrics
 
     def apply(self, *records: Record) -> None:
         self.view.apply(records)
@@ -93,7 +104,7 @@ def live(tmp_path: Path) -> Iterator[Live]:
     live = Live(url, httpx.Client(base_url=url, trust_env=False, timeout=30), store, View(store), allowed)
     moments = iter(NOON + timedelta(seconds=second) for second in range(10_000))
     settings = ApiSettings((allowed,), tmp_path / "uploads", shown_within_s=0.5)
-    app = create_app(store, live.publish, live.replay, live.broker_ready, settings, lambda: next(moments))
+    app = create_app(store, live, settings, lambda: next(moments))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -1,0 +1,110 @@
+"""Consumer lag: how many records wait for every step, by what the broker knows of its consumer group."""
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from api.service import StepHealth
+from store.errors import Passing
+from store.kafka import KafkaSettings
+
+GROUP_PREFIX = "cliploom-"
+"""A step's consumer group is named after it."""
+_TIMEOUT_S = 3.0
+
+Partition = tuple[str, int]
+
+
+class GroupLags:
+    """Asks a Kafka cluster for the lag of every step.
+
+    The embedded broker does not know what groups it has, so that it cannot be asked.
+
+    Args:
+        kafka: gives the broker's present settings, None while there is none.
+    """
+
+    def __init__(self, kafka: Callable[[], KafkaSettings | None]) -> None:
+        self._kafka = kafka
+        self._lock = threading.Lock()
+        self._connected: tuple[KafkaSettings, AdminClient] | None = None
+
+    def read(self) -> list[StepHealth] | None:
+        """The steps by name; None where the broker cannot tell.
+
+        Raises:
+            Passing: the broker is not there or does not answer.
+        """
+        admin = self._admin()
+        try:
+            listed = admin.list_consumer_groups(request_timeout=_TIMEOUT_S).result()
+            if not listed.valid and listed.errors:
+                if listed.errors[0].code() == KafkaError._UNSUPPORTED_FEATURE:
+                    return None
+                raise KafkaException(listed.errors[0])
+            names = sorted(group.group_id for group in listed.valid if group.group_id.startswith(GROUP_PREFIX))
+            return _healths(admin, names) if names else []
+        except KafkaException as error:
+            raise Passing(f"the broker did not tell the lag of the steps: {error}; try again") from error
+
+    def _admin(self) -> AdminClient:
+        kafka = self._kafka()
+        if kafka is None:
+            raise Passing("the broker is not up; try again when GET /ready answers 200")
+        with self._lock:
+            if self._connected is None or self._connected[0] != kafka:
+                self._connected = (kafka, AdminClient(kafka.librdkafka() | {"log_level": 2}))
+            return self._connected[1]
+
+
+def _healths(admin: AdminClient, names: list[str]) -> list[StepHealth]:
+    """Lag of the groups; raises KafkaException."""
+    members = {
+        name: future.result().members
+        for name, future in admin.describe_consumer_groups(names, request_timeout=_TIMEOUT_S).items()
+    }
+    asked = [
+        admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)], request_timeout=_TIMEOUT_S)[name]
+        for name in names
+    ]
+    committed = {
+        name: {(tp.topic, tp.partition): tp.offset for tp in future.result().topic_partitions if tp.offset >= 0}
+        for name, future in zip(names, asked, strict=True)
+    }
+    read = {name: _read_by(admin, members[name], committed[name]) for name in names}
+    every = {partition for partitions in read.values() for partition in partitions}
+    starts = _offsets(admin, every, OffsetSpec.earliest())
+    ends = _offsets(admin, every, OffsetSpec.latest())
+    return [
+        StepHealth(
+            step=name.removeprefix(GROUP_PREFIX),
+            # What was deleted unread no longer waits.
+            lag=sum(max(0, ends[one] - max(committed[name].get(one, 0), starts[one])) for one in read[name]),
+            done=sum(committed[name].values()),
+            workers=len(members[name]),
+        )
+        for name in names
+        if read[name]
+    ]
+
+
+def _read_by(admin: AdminClient, members: Iterable[Any], committed: Iterable[Partition]) -> list[Partition]:
+    """Every partition of the topics that a group reads; of those without an offset nothing was read yet."""
+    topics = {topic for topic, _ in committed}
+    topics |= {tp.topic for member in members for tp in member.assignment.topic_partitions}
+    return [
+        (topic, partition)
+        for topic in sorted(topics)
+        for partition in admin.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
+    ]
+
+
+def _offsets(admin: AdminClient, partitions: Iterable[Partition], at: OffsetSpec) -> dict[Partition, int]:
+    asked = {TopicPartition(*partition): at for partition in partitions}
+    if not asked:
+        return {}
+    told = admin.list_offsets(asked, request_timeout=_TIMEOUT_S)
+    return {(tp.topic, tp.partition): future.result().offset for tp, future in told.items()}
