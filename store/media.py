@@ -16,7 +16,7 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from store.errors import InputError, NotFound
+from store.errors import InputError, NotFound, Unavailable
 
 _KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}\.[a-z0-9]{1,16}")
 _CHUNK_BYTES = 1 << 20
@@ -42,16 +42,19 @@ class MediaStore:
     """
 
     def __init__(self, url: str) -> None:
+        """Raises Unavailable, as every method: the storage does not answer, is full or read-only, or refuses us."""
         self.url = url
         self._fs, self._root = fsspec.core.url_to_fs(url)
         self._local = isinstance(self._fs, LocalFileSystem)
-        self._fs.makedirs(self._root, exist_ok=True)
+        self._faults: tuple[type[Exception], ...] = (OSError,) if self._local else (OSError, *_client_faults())
+        with self._reaching():
+            self._fs.makedirs(self._root, exist_ok=True)
 
     def put_file(self, path: Path, suffix: str) -> str:
         """Store a file's bytes; returns the key. Durable on return."""
         key = media_key(file_sha256(path), suffix)
         if not self.exists(key):
-            with path.open("rb") as stream:
+            with path.open("rb") as stream, self._reaching():
                 self._write(key, iter(lambda: stream.read(_CHUNK_BYTES), b""))
         return key
 
@@ -59,7 +62,8 @@ class MediaStore:
         """Store bytes; returns the key. Durable on return."""
         key = media_key(hashlib.sha256(data).hexdigest(), suffix)
         if not self.exists(key):
-            self._write(key, iter((data,)))
+            with self._reaching():
+                self._write(key, iter((data,)))
         return key
 
     def read(self, key: str) -> bytes:
@@ -69,24 +73,28 @@ class MediaStore:
             NotFound: no such object.
         """
         try:
-            return self._fs.cat_file(self._path(key))
+            with self._reaching():
+                return self._fs.cat_file(self._path(key))
         except FileNotFoundError as error:
             raise NotFound(f"media object {key} is not in {self._root}; was its source removed?") from error
 
     def exists(self, key: str) -> bool:
         """Whether the object is there."""
-        return self._fs.exists(self._path(key))
+        with self._reaching():
+            return self._fs.exists(self._path(key))
 
     def delete(self, key: str) -> None:
         """Remove the object; removing what is not there is no error."""
         try:
-            self._fs.rm_file(self._path(key))
+            with self._reaching():
+                self._fs.rm_file(self._path(key))
         except FileNotFoundError:
             return
 
     def keys(self) -> list[str]:
         """Keys of all objects, in order."""
-        found = (path[len(self._root) + 1 :] for path in self._fs.find(self._root))
+        with self._reaching():
+            found = [path[len(self._root) + 1 :] for path in self._fs.find(self._root)]
         return sorted(key for key in found if _KEY.fullmatch(key))
 
     def sweep(self, before: datetime) -> None:
@@ -109,6 +117,16 @@ class MediaStore:
             path = Path(folder, key.rsplit("/", 1)[1])
             path.write_bytes(self.read(key))
             yield path
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Raises Unavailable: the storage does not answer, is full or read-only, or refuses us."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except self._faults as error:
+            raise Unavailable(f"media storage {self._root} failed: {error!r}") from error
 
     def _path(self, key: str) -> str:
         if not _KEY.fullmatch(key):
@@ -135,3 +153,12 @@ class MediaStore:
         except BaseException:
             Path(unfinished).unlink(missing_ok=True)
             raise
+
+
+def _client_faults() -> tuple[type[Exception], ...]:
+    """What S3's client raises besides OSError."""
+    try:
+        from botocore.exceptions import BotoCoreError
+    except ImportError:
+        return ()
+    return (BotoCoreError,)

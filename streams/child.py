@@ -1,19 +1,28 @@
 """Heavy work in a killable child process, one piece at a time, with messages on the way."""
 
 import asyncio
+import errno
 import importlib
 import multiprocessing
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from store.errors import CliploomError, Passing
+from store.errors import CliploomError, Passing, Unavailable
 
 Work = Callable[[Any, Callable[[Any], None]], Any]
 """(request, emit) -> result; runs in the child. `emit(message)` reaches `on_message` in the parent."""
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class WorkerFault(Exception):
+    """An error of the worker's program; holds its traceback."""
 
 
 class Child:
@@ -43,6 +52,7 @@ class Child:
 
         Raises:
             CliploomError: what the worker raised.
+            WorkerFault: it raised something else; it is replaced then.
             Passing: the child died or outran its time limit (it is killed then).
         """
         async with self._lock:
@@ -60,6 +70,8 @@ class Child:
                         continue
                     finished = True
                     if kind == "error":
+                        # What a fault of the program left behind is not to be trusted with the next request.
+                        finished = not isinstance(payload, WorkerFault)
                         raise payload
                     return payload
             except TimeoutError as error:
@@ -128,6 +140,12 @@ def _serve(connection: Connection, module: str, arguments: tuple[Any, ...]) -> N
             answer = ("error", error)
         except MemoryError:
             answer = ("error", Passing("out of memory"))
+        except Exception as error:  # noqa: BLE001  whatever it is, the parent tells it and the record is not lost
+            full = isinstance(error, OSError) and error.errno in _NO_ROOM
+            answer = (
+                "error",
+                Unavailable(f"no room to work: {error}") if full else WorkerFault(traceback.format_exc()),
+            )
         connection.send(answer)
 
 

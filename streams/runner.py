@@ -25,6 +25,7 @@ from store.codec import decode
 from store.errors import CliploomError, Passing, RecordError, Unavailable
 from store.kafka import KafkaSettings
 from store.records import DeadLetter, Record, video_and_clip
+from streams.child import WorkerFault
 from streams.logs import log_fields
 from streams.metrics import StepMetrics
 from streams.publish import Publish, Publisher
@@ -263,7 +264,12 @@ class Runner:
             except Exception as error:
                 log.exception("%s: a batch of %d failed", self.step.name, len(batch))
                 kind: FailureKind = "refused" if isinstance(error, CliploomError) else "bug"
-                return _GivenUp(kind, f"{type(error).__name__}: {error}", traceback.format_exc(), attempts)
+                told = (
+                    str(error).strip().splitlines()[-1]
+                    if isinstance(error, WorkerFault)
+                    else f"{type(error).__name__}: {error}"
+                )
+                return _GivenUp(kind, told, traceback.format_exc(), attempts)
 
     async def _bury(self, event: Any, failure: Failure, attempts: int, trace: str = "") -> None:
         message = event.message

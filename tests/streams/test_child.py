@@ -1,6 +1,7 @@
 """The child process: results, errors, messages, death, time limits."""
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from store.errors import InputError, Passing
-from streams.child import Child
+from store.errors import InputError, Passing, Unavailable
+from streams.child import Child, WorkerFault
 
 
 def make_worker() -> Callable[[Any, Callable[[Any], None]], Any]:
@@ -26,6 +27,10 @@ def make_worker() -> Callable[[Any, Callable[[Any], None]], Any]:
             return len(served), os.getpid()
         if kind == "refuse":
             raise InputError(value)
+        if kind == "bug":
+            raise ZeroDivisionError(value)
+        if kind == "full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if kind == "die":
             os._exit(value)
         time.sleep(value)
@@ -113,3 +118,18 @@ def _alive(pid: int) -> bool:
             return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+async def test_an_error_of_the_program_comes_with_its_traceback_and_a_fresh_child() -> None:
+    child = Child("test", __name__)
+    with pytest.raises(WorkerFault, match=r"(?s)in work.*ZeroDivisionError: off by one"):
+        await child.run(("bug", "off by one"), 30.0)
+    assert (await child.run(("count", 0), 30.0))[0] == 1
+    child.kill()
+
+
+async def test_a_full_disk_is_no_fault_of_the_record() -> None:
+    child = Child("test", __name__)
+    with pytest.raises(Unavailable, match="no room to work.*No space left"):
+        await child.run(("full", None), 30.0)
+    child.kill()
