@@ -1,4 +1,4 @@
-"""The loop of every step, on the embedded broker: what is acknowledged, retried and dead-lettered."""
+"""The loop of every step, on either broker: what is acknowledged, retried and dead-lettered."""
 
 import asyncio
 import base64
@@ -21,6 +21,7 @@ from streams.broker import EmbeddedBroker
 from streams.metrics import StepMetrics
 from streams.publish import Publish, Publisher
 from streams.runner import Failure, Runner, Step
+from streams.topics import prepare_topics
 from streams.traces import Tracer
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -85,11 +86,17 @@ class Service:
         self._folder.cleanup()
 
 
-@pytest.fixture
-def address() -> Iterator[str]:
-    broker = EmbeddedBroker()
-    yield broker.address
-    del broker
+@pytest.fixture(params=["embedded", "kafka"])
+def address(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Of a broker without records."""
+    if request.param == "embedded":
+        broker = EmbeddedBroker()
+        yield broker.address
+        del broker
+    else:
+        kafka = request.getfixturevalue("fresh_kafka")
+        prepare_topics(KafkaSettings(kafka.address))
+        yield kafka.address
 
 
 async def _send(address: str, *values: bytes | None) -> None:
