@@ -130,6 +130,6 @@ async def test_an_error_of_the_program_comes_with_its_traceback_and_a_fresh_chil
 
 async def test_a_full_disk_is_no_fault_of_the_record() -> None:
     child = Child("test", __name__)
-    with pytest.raises(Unavailable, match="no room to work.*No space left"):
+    with pytest.raises(Unavailable, match=r"no room to work.*No space left"):
         await child.run(("full", None), 30.0)
     child.kill()
