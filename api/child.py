@@ -25,8 +25,8 @@ class StreamsChild:
     """Runs `command`; `broker` is the address that it told, None while it is not ready.
 
     The child says `{"event": "ready", "broker": "host:port", "metrics": "host:port"}` on a line of its standard
-    output, or `{"event": "failed", "reason": ...}`. It must end when its standard input closes: so it ends even when this
-    process is killed. It leads a process group of its own, so that Ctrl-C reaches it only through us.
+    output, or `{"event": "failed", "reason": ...}`. It must end when its standard input closes: so it ends even when
+    this process is killed. It leads a process group of its own, so that Ctrl-C reaches it only through us.
 
     Args:
         keep_open: file descriptors that the child holds open as well, such as the data folder's lock.

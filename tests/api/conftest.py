@@ -1,20 +1,26 @@
 """A live API over a real store, whose publishing is the view itself."""
 
+import base64
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import av
 import httpx
 import numpy as np
 import pytest
 import uvicorn
+from typer.testing import CliRunner
 
 from api.app import create_app
+from api.cli import app as command
 from api.service import ApiSettings, Steps
+from store.codec import encode
 from store.errors import Passing
 from store.records import (
     Affect,
@@ -25,6 +31,7 @@ from store.records import (
     ClipSegmented,
     Column,
     Control,
+    DeadLetter,
     DroppedSpan,
     FootageSegmented,
     FootageSubmitted,
@@ -225,6 +232,61 @@ def segmented() -> Callable[..., FootageSegmented]:
             shots=((0, 9000),),
             dropped=(DroppedSpan(start_pts=8000, end_pts=9000, reason="shorter than 1 s after the fade"),),
             facts={"time_base": [1, 1000], "warnings": ["2 broken video packet(s) passed over"]},
+        )
+
+    return make
+
+
+@pytest.fixture
+def run(live: Live, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command; (exit code, standard output, standard error). `given` is what the person types.
+
+    Wide enough that tables fold nothing.
+    """
+    monkeypatch.setenv("COLUMNS", "250")
+
+    def call(*arguments: object, url: str | None = None, given: str = "") -> tuple[int, str, str]:
+        result = CliRunner().invoke(
+            command, [str(argument) for argument in arguments], env={"CLIPLOOM_URL": url or live.url}, input=given
+        )
+        return result.exit_code, result.stdout, result.stderr
+
+    return call
+
+
+@pytest.fixture
+def run_json(run: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[int, Any]]:
+    """Runs a command with --json; (exit code, what it printed)."""
+
+    def call(*arguments: object, **options: str) -> tuple[int, Any]:
+        code, out, _ = run(*arguments, "--json", **options)
+        return code, json.loads(out)
+
+    return call
+
+
+@pytest.fixture
+def letter(submitted: Callable[..., FootageSubmitted]) -> Callable[..., DeadLetter]:
+    """Makes a dead letter that holds a submission."""
+
+    def make(
+        dead_id: str = "d1", raw: bytes | None = None, second: int = 0, step: str = "segment", kind: str = "refused"
+    ) -> DeadLetter:
+        return DeadLetter(
+            dead_id=dead_id,
+            step=step,
+            origin_topic="footage.submitted",
+            origin_partition=0,
+            origin_offset=7,
+            origin_key="v1",
+            kind=kind,
+            raw_base64=base64.b64encode(encode(submitted()) if raw is None else raw).decode(),
+            reason="v1.mp4: no video stream",
+            traceback="Traceback: ...",
+            attempts=3,
+            video_id="v1",
+            clip_id=None,
+            died_at=f"2026-03-01T12:00:{second:02d}Z",
         )
 
     return make

@@ -4,38 +4,11 @@ import json
 import threading
 
 import pytest
-from typer.testing import CliRunner
 
 from api.cli import app
 from api.client import Client
 from api.commands.ingest import arriving_files
 from api.commands.output import seconds, size
-from store.records import DeadLetter
-
-
-@pytest.fixture
-def run(live, monkeypatch):
-    """Runs a command; (exit code, standard output, standard error). Wide enough that tables fold nothing."""
-    monkeypatch.setenv("COLUMNS", "250")
-
-    def call(*arguments, url=None):
-        result = CliRunner().invoke(
-            app, [str(argument) for argument in arguments], env={"CLIPLOOM_URL": url or live.url}
-        )
-        return result.exit_code, result.stdout, result.stderr
-
-    return call
-
-
-@pytest.fixture
-def run_json(run):
-    """Runs a command with --json; (exit code, what it printed)."""
-
-    def call(*arguments):
-        code, out, _ = run(*arguments, "--json")
-        return code, json.loads(out)
-
-    return call
 
 
 @pytest.fixture
@@ -236,33 +209,6 @@ def test_a_removal_by_command_is_on_record(run, live, submitted):
     assert run("remove", "source", "beach", "--by", "Ada", "--reason", "contract ended")[0] == 0
 
     assert [r["subject_id"] for r in live.store.removals.all().values()] == ["beach"]
-
-
-def test_dead_letters_are_listed_shown_and_replayed(run, live):
-    live.apply(
-        DeadLetter(
-            dead_id="d1",
-            step="segment",
-            origin_topic="footage.submitted",
-            origin_partition=0,
-            origin_offset=7,
-            origin_key=None,
-            kind="refused",
-            raw_base64="AAAA",
-            reason="no video stream [odd]",
-            traceback="",
-            attempts=3,
-            video_id=None,
-            clip_id=None,
-            died_at="2026-03-01T12:00:00Z",
-        )
-    )
-
-    assert "no video stream [odd]" in run("dead", "list")[1]
-    assert "not a record" in run("dead", "show", "d1")[1]
-    assert run("dead", "replay", "d1", "--by", "Ada")[:2] == (0, "its record is back on topic footage.submitted\n")
-    assert "d1" not in run("dead", "list")[1]
-    assert "d1" in run("dead", "list", "--replayed")[1]
 
 
 def test_snapshots_are_asked_for_and_shown(run, run_json):

@@ -1,37 +1,6 @@
 """Dead letters and their replay."""
 
-import base64
-from collections.abc import Callable
-
 import pytest
-
-from store.codec import encode
-from store.records import DeadLetter
-
-
-@pytest.fixture
-def letter(submitted) -> Callable[..., DeadLetter]:
-    """Makes a dead letter that holds a submission."""
-
-    def make(dead_id: str = "d1", raw: bytes | None = None, second: int = 0) -> DeadLetter:
-        return DeadLetter(
-            dead_id=dead_id,
-            step="segment",
-            origin_topic="footage.submitted",
-            origin_partition=0,
-            origin_offset=7,
-            origin_key="v1",
-            kind="refused",
-            raw_base64=base64.b64encode(encode(submitted()) if raw is None else raw).decode(),
-            reason="v1.mp4: no video stream",
-            traceback="Traceback: ...",
-            attempts=3,
-            video_id="v1",
-            clip_id=None,
-            died_at=f"2026-03-01T12:00:{second:02d}Z",
-        )
-
-    return make
 
 
 def test_dead_letters_are_listed_newest_first(live, letter):
@@ -90,3 +59,114 @@ def test_an_unknown_dead_letter_is_not_replayed(live):
 
     assert answer.status_code == 404
     assert live.replayed == []
+
+
+def test_letters_are_listed_by_step_and_by_kind(live, letter):
+    live.apply(
+        letter("a", step="embed", kind="exhausted"),
+        letter("b", step="embed", kind="bug", second=1),
+        letter("c", step="densify", kind="exhausted", second=2),
+    )
+
+    def ids(**query):
+        return [entry["dead_id"] for entry in live.http.get("/dead", params=query).json()]
+
+    assert ids(step="embed") == ["b", "a"]
+    assert ids(kind="exhausted") == ["c", "a"]
+    assert ids(step="embed", kind="exhausted") == ["a"]
+    assert live.http.get("/dead", params={"kind": "cursed"}).status_code == 422
+
+
+def test_a_letter_from_before_kinds_is_listed_too(live, letter):
+    old = {name: value for name, value in letter().model_dump(mode="json").items() if name != "kind"}
+    live.store.dead_letters.put({"d1": old | {"status": "dead"}})
+
+    assert [(entry["dead_id"], entry["kind"]) for entry in live.http.get("/dead").json()] == [("d1", None)]
+
+
+def test_a_letter_that_is_given_up_is_no_longer_open(live, letter):
+    live.apply(letter())
+
+    answer = live.http.post("/dead/d1/drop", json={"by": "Ada", "note": "the file is truncated"})
+
+    assert answer.status_code == 201
+    assert live.http.get("/dead").json() == []
+    assert [entry["dead_id"] for entry in live.http.get("/dead", params={"status": "dropped"}).json()] == ["d1"]
+    shown = live.http.get("/dead/d1").json()["letter"]
+    assert (shown["by"], shown["note"], shown["status"]) == ("Ada", "the file is truncated", "dropped")
+    assert shown["dropped_at"] == "2026-03-01T12:00:00Z"
+    assert live.replayed == []
+
+
+@pytest.mark.parametrize("before", ["drop", "replay"])
+def test_only_an_open_letter_can_be_given_up(live, letter, before):
+    live.apply(letter())
+    live.http.post(f"/dead/d1/{before}", json={"by": "Ada"} | ({"note": "gone"} if before == "drop" else {}))
+
+    answer = live.http.post("/dead/d1/drop", json={"by": "Ben", "note": "gone"})
+
+    assert answer.status_code == 409
+    assert "already, by Ada" in answer.json()["what"]
+    assert live.store.dead_letters.get("d1")["by"] == "Ada"
+
+
+def test_giving_up_needs_a_reason_and_a_letter(live, letter):
+    live.apply(letter())
+
+    assert live.http.post("/dead/d1/drop", json={"by": "Ada"}).status_code == 422
+    assert live.http.post("/dead/nope/drop", json={"by": "Ada", "note": "gone"}).status_code == 404
+    assert live.published == []
+
+
+def test_all_open_letters_of_a_kind_are_replayed_after_a_fix_in_the_order_in_which_they_died(live, letter):
+    live.apply(
+        letter("second", step="embed", kind="exhausted", second=2),
+        letter("first", step="embed", kind="exhausted", second=1),
+        letter("bug", step="embed", kind="bug"),
+        letter("elsewhere", step="densify", kind="exhausted"),
+        letter("dropped", step="embed", kind="exhausted"),
+    )
+    live.http.post("/dead/dropped/drop", json={"by": "Ada", "note": "gone"})
+
+    answer = live.http.post("/dead/replay", json={"step": "embed", "kind": "exhausted", "by": "Ada"}).json()
+
+    assert [(one["dead_id"], one["replayed"]) for one in answer["results"]] == [("first", True), ("second", True)]
+    assert answer["durable"]
+    assert [one["dead_id"] for one in live.replayed] == ["first", "second"]
+    assert {live.store.dead_letters.get(id_)["by"] for id_ in ("first", "second")} == {"Ada"}
+    assert {entry["dead_id"] for entry in live.http.get("/dead").json()} == {"bug", "elsewhere"}
+
+
+def test_letters_are_replayed_by_their_ids_and_an_unknown_one_is_told(live, letter):
+    live.apply(letter("a"), letter("b"))
+
+    results = live.http.post("/dead/replay", json={"dead_ids": ["b", "nope"]}).json()["results"]
+
+    assert [(one["dead_id"], one["replayed"], one["note"]) for one in results] == [
+        ("b", True, "its record is back on topic footage.submitted"),
+        ("nope", False, "no such dead letter"),
+    ]
+    assert [entry["dead_id"] for entry in live.http.get("/dead").json()] == ["a"]
+
+
+@pytest.mark.parametrize("body", [{}, {"dead_ids": ["a"], "step": "embed"}])
+def test_a_bulk_replay_says_which_letters_it_means(live, letter, body):
+    live.apply(letter("a"))
+
+    answer = live.http.post("/dead/replay", json=body)
+
+    assert answer.status_code == 422
+    assert "say which letters" in answer.json()["what"]
+    assert live.replayed == []
+
+
+def test_a_letter_that_the_broker_did_not_take_stays_open(live, letter):
+    live.apply(letter("a"), letter("b"))
+    live.is_broker_up = False
+
+    assert live.http.post("/dead/a/replay", json={}).status_code == 503
+    results = live.http.post("/dead/replay", json={"step": "segment"}).json()["results"]
+
+    assert [one["replayed"] for one in results] == [False, False]
+    assert "did not confirm" in results[0]["note"]
+    assert len(live.http.get("/dead").json()) == 2
