@@ -13,7 +13,6 @@ from store.kafka import KafkaSettings
 
 GROUP_PREFIX = "cliploom-"
 """A step's consumer group is named after it."""
-_TIMEOUT_S = 3.0
 
 Partition = tuple[str, int]
 
@@ -25,10 +24,12 @@ class GroupLags:
 
     Args:
         kafka: gives the broker's present settings, None while there is none.
+        timeout_s: how long the broker may take over each question.
     """
 
-    def __init__(self, kafka: Callable[[], KafkaSettings | None]) -> None:
+    def __init__(self, kafka: Callable[[], KafkaSettings | None], timeout_s: float = 3.0) -> None:
         self._kafka = kafka
+        self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._connected: tuple[KafkaSettings, AdminClient] | None = None
 
@@ -40,13 +41,13 @@ class GroupLags:
         """
         admin = self._admin()
         try:
-            listed = admin.list_consumer_groups(request_timeout=_TIMEOUT_S).result()
+            listed = admin.list_consumer_groups(request_timeout=self._timeout_s).result()
             if not listed.valid and listed.errors:
                 if listed.errors[0].code() == KafkaError._UNSUPPORTED_FEATURE:
                     return None
                 raise KafkaException(listed.errors[0])
             names = sorted(group.group_id for group in listed.valid if group.group_id.startswith(GROUP_PREFIX))
-            return _healths(admin, names) if names else []
+            return self._healths(admin, names) if names else []
         except KafkaException as error:
             raise Passing(f"the broker did not tell the lag of the steps: {error}; try again") from error
 
@@ -59,52 +60,49 @@ class GroupLags:
                 self._connected = (kafka, AdminClient(kafka.librdkafka() | {"log_level": 2}))
             return self._connected[1]
 
+    def _healths(self, admin: AdminClient, names: list[str]) -> list[StepHealth]:
+        """Lag of the groups; raises KafkaException."""
+        within = {"request_timeout": self._timeout_s}
+        members = {
+            name: future.result().members for name, future in admin.describe_consumer_groups(names, **within).items()
+        }
+        asked = {  # one group a question: the client takes no more
+            name: admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)], **within)[name]
+            for name in names
+        }
+        committed = {
+            name: {(tp.topic, tp.partition): tp.offset for tp in future.result().topic_partitions if tp.offset >= 0}
+            for name, future in asked.items()
+        }
+        read = {name: self._read_by(admin, members[name], committed[name]) for name in names}
+        every = {partition for partitions in read.values() for partition in partitions}
+        starts = self._offsets(admin, every, OffsetSpec.earliest())
+        ends = self._offsets(admin, every, OffsetSpec.latest())
+        return [
+            StepHealth(
+                step=name.removeprefix(GROUP_PREFIX),
+                # What was deleted unread no longer waits.
+                lag=sum(max(0, ends[one] - max(committed[name].get(one, 0), starts[one])) for one in read[name]),
+                done=sum(committed[name].values()),
+                workers=len(members[name]),
+            )
+            for name in names
+            if read[name]
+        ]
 
-def _healths(admin: AdminClient, names: list[str]) -> list[StepHealth]:
-    """Lag of the groups; raises KafkaException."""
-    members = {
-        name: future.result().members
-        for name, future in admin.describe_consumer_groups(names, request_timeout=_TIMEOUT_S).items()
-    }
-    asked = [
-        admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)], request_timeout=_TIMEOUT_S)[name]
-        for name in names
-    ]
-    committed = {
-        name: {(tp.topic, tp.partition): tp.offset for tp in future.result().topic_partitions if tp.offset >= 0}
-        for name, future in zip(names, asked, strict=True)
-    }
-    read = {name: _read_by(admin, members[name], committed[name]) for name in names}
-    every = {partition for partitions in read.values() for partition in partitions}
-    starts = _offsets(admin, every, OffsetSpec.earliest())
-    ends = _offsets(admin, every, OffsetSpec.latest())
-    return [
-        StepHealth(
-            step=name.removeprefix(GROUP_PREFIX),
-            # What was deleted unread no longer waits.
-            lag=sum(max(0, ends[one] - max(committed[name].get(one, 0), starts[one])) for one in read[name]),
-            done=sum(committed[name].values()),
-            workers=len(members[name]),
-        )
-        for name in names
-        if read[name]
-    ]
+    def _read_by(self, admin: AdminClient, members: Iterable[Any], committed: Iterable[Partition]) -> list[Partition]:
+        """Every partition of the topics that a group reads; of those without an offset nothing was read yet."""
+        topics = {topic for topic, _ in committed}
+        topics |= {tp.topic for member in members for tp in member.assignment.topic_partitions}
+        return [
+            (topic, partition)
+            for topic in sorted(topics)
+            for partition in admin.list_topics(topic, timeout=self._timeout_s).topics[topic].partitions
+        ]
 
-
-def _read_by(admin: AdminClient, members: Iterable[Any], committed: Iterable[Partition]) -> list[Partition]:
-    """Every partition of the topics that a group reads; of those without an offset nothing was read yet."""
-    topics = {topic for topic, _ in committed}
-    topics |= {tp.topic for member in members for tp in member.assignment.topic_partitions}
-    return [
-        (topic, partition)
-        for topic in sorted(topics)
-        for partition in admin.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
-    ]
-
-
-def _offsets(admin: AdminClient, partitions: Iterable[Partition], at: OffsetSpec) -> dict[Partition, int]:
-    asked = {TopicPartition(*partition): at for partition in partitions}
-    if not asked:
-        return {}
-    told = admin.list_offsets(asked, request_timeout=_TIMEOUT_S)
-    return {(tp.topic, tp.partition): future.result().offset for tp, future in told.items()}
+    def _offsets(self, admin: AdminClient, partitions: Iterable[Partition], at: OffsetSpec) -> dict[Partition, int]:
+        asked = {TopicPartition(*partition): at for partition in partitions}
+        if not asked:
+            return {}
+        told = admin.list_offsets(asked, request_timeout=self._timeout_s)
+        return {(tp.topic, tp.partition): future.result().offset for tp, future in told.items()}
