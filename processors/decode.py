@@ -15,6 +15,7 @@ curves reach the processors, are written and read here too (`write_samples`, `re
 """
 
 import json
+import math
 import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -29,7 +30,7 @@ import cv2
 import numpy as np
 
 from processors.base import Curve, DecodedClip
-from processors.color import colour_of
+from processors.clock import PictureClock
 from processors.intake import (
     ACCEPTED,
     MISSING_LEAST_S,
@@ -39,7 +40,10 @@ from processors.intake import (
     choose_track,
     inventory,
     is_cover,
+    nominal_step,
     open_container,
+    picture_facts,
+    sound_facts,
     truncated,
 )
 from store.errors import InputError
@@ -53,6 +57,8 @@ SAMPLE_LONGEST_PX = 384
 """Longest side of a sample pack's frames: chosen, faces of a tenth of the height stay above 20 px for MTCNN."""
 SAMPLE_AUDIO_RATE_HZ = 16_000
 SAMPLE_JPEG_QUALITY = 92
+JUMP_MARGIN_S = 2
+"""Chosen: containers that find their place by dts, and pictures that lean on the group before theirs, stay within."""
 
 
 @dataclass(frozen=True)
@@ -71,33 +77,6 @@ class Sound:
     start_s: Fraction | None
 
 
-class PictureClock:
-    """Gives every picture a strictly ascending pts.
-
-    Decoders give pictures in the order of presentation, so a pts that goes back is wrong. AVI keeps no pts, and
-    what the demuxer guesses is wrong with packed B-frames, while dts counts pictures: dts is used there.
-    """
-
-    def __init__(self, prefer_dts: bool, step: int) -> None:
-        """step: length of one picture in ticks where nothing better is known."""
-        self._prefer_dts = prefer_dts
-        self._step = max(1, step)
-        self._last: int | None = None
-        self.repaired = 0
-
-    def stamp(self, frame: av.VideoFrame) -> int:
-        """The picture's pts, taken from the frame, or one step after the last where that is missing or goes back."""
-        first, second = (frame.dts, frame.pts) if self._prefer_dts else (frame.pts, frame.dts)
-        pts = first if first is not None else second
-        if self._last is None:
-            pts = 0 if pts is None else pts
-        elif pts is None or pts <= self._last:
-            pts = self._last + self._step
-            self.repaired += 1
-        self._last = pts
-        return pts
-
-
 @dataclass
 class Source:
     """An opened video; a context manager that closes its container."""
@@ -107,9 +86,13 @@ class Source:
     video: av.VideoStream
     audio: av.AudioStream | None
     clock: PictureClock
+    threads: int = 0
+    """Of the video decoder."""
     n_pictures: int = 0
     end_pts: int | None = None
     """End of the last picture read."""
+    unlike: int = 0
+    """Pictures that came out otherwise when they were read again."""
     _broken: Counter[str] = field(default_factory=Counter)
     _found: Json = field(default_factory=dict)
     _interlaced: bool = False
@@ -120,6 +103,10 @@ class Source:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self.container.close()
         if self._beside is not None:
             self._beside.close()
@@ -133,7 +120,7 @@ class Source:
     @property
     def step(self) -> int:
         """Ticks of one picture at the stream's nominal rate; at least 1."""
-        return _nominal_step(self.video)
+        return nominal_step(self.video)
 
     def pictures(self) -> Iterator[Picture]:
         """Every picture, in order of presentation. Broken packets are counted and passed over (see `facts`).
@@ -154,6 +141,36 @@ class Source:
         for frame in self._frames(self._beside, stream, "sound"):
             known = frame.pts is not None and frame.time_base is not None
             yield Sound(frame, frame.pts * frame.time_base if known else None)
+
+    def jump_before(self, pts: int) -> bool:
+        """Have `pictures` begin at a key picture well before `pts`; False where the file cannot do that."""
+        target = pts - math.ceil(JUMP_MARGIN_S / self.time_base)
+        if target <= (self.video.start_time or 0):
+            return False
+        try:
+            self.container.seek(target, stream=self.video)
+        except av.FFmpegError:
+            return False
+        return True
+
+    def state(self) -> Json:
+        """What was counted and found up to the last picture and sound read, for `take_up`."""
+        return {
+            "clock": self.clock.state(),
+            "n_pictures": self.n_pictures,
+            "end_pts": self.end_pts,
+            "unlike": self.unlike,
+            "broken": dict(sorted(self._broken.items())),
+            "found": self._found,
+            "interlaced": self._interlaced,
+        }
+
+    def take_up(self, state: Json) -> None:
+        """Go on as the source of this state, with `pictures` and `sounds` at the places where it was taken."""
+        self.clock.take_up(state["clock"])
+        self.n_pictures, self.end_pts, self.unlike = state["n_pictures"], state["end_pts"], state["unlike"]
+        self._broken = Counter(state["broken"])
+        self._found, self._interlaced = state["found"], state["interlaced"]
 
     def _frames(self, container: av.container.InputContainer, stream: av.stream.Stream, what: str) -> Iterator[Any]:
         for packet in self._packets(container, stream, what):
@@ -179,7 +196,7 @@ class Source:
         self.n_pictures += 1
         self._interlaced = self._interlaced or frame.interlaced_frame
         if not self._found:
-            self._found = _picture_facts(frame, self.video)
+            self._found = picture_facts(frame, self.video)
         return Picture(frame, pts)
 
     def _check_end(self) -> None:
@@ -209,6 +226,8 @@ class Source:
             lines.append(f"{self.clock.repaired} picture time(s) missing or going back, repaired")
         if self._interlaced:
             lines.append("interlaced pictures are used as they are")
+        if self.unlike:
+            lines.append(f"{self.unlike} picture(s) came out otherwise when they were read again, as of a damaged file")
         return lines
 
     def facts(self) -> Json:
@@ -224,7 +243,7 @@ class Source:
             "declared_s": None if declared is None else round(float(declared * self.time_base), 3),
             **self._found,
             "sound_tracks": len(self.container.streams.audio),
-            "sound": None if self.audio is None else _sound_facts(self.audio),
+            "sound": None if self.audio is None else sound_facts(self.audio),
             "warnings": self.warnings(),
         }
 
@@ -249,11 +268,11 @@ def open_source(path: Path, threads: int = 0) -> Source:
         video.thread_type = "AUTO"
         video.codec_context.thread_count = threads
         audio = choose_track(container.streams.audio)
-        clock = PictureClock("avi" in container.format.name, _nominal_step(video))
+        clock = PictureClock("avi" in container.format.name, nominal_step(video))
     except InputError:
         container.close()
         raise
-    return Source(path, container, video, audio, clock)
+    return Source(path, container, video, audio, clock, threads)
 
 
 def probe(path: Path) -> Json:
@@ -267,35 +286,6 @@ def probe(path: Path) -> Json:
             if source.n_pictures == 2:
                 break
         return source.facts()
-
-
-def _nominal_step(video: av.VideoStream) -> int:
-    rate = video.average_rate or video.guessed_rate or Fraction(25)
-    assert video.time_base is not None
-    return max(1, round(1 / (rate * video.time_base)))
-
-
-def _picture_facts(frame: av.VideoFrame, video: av.VideoStream) -> Json:
-    aspect = video.sample_aspect_ratio or Fraction(1)
-    return {
-        "width": frame.width,
-        "height": frame.height,
-        "pixel_format": frame.format.name,
-        "sample_aspect": [aspect.numerator, aspect.denominator],
-        "rotation_degrees": frame.rotation,
-        "colour": colour_of(frame).describe(),
-    }
-
-
-def _sound_facts(audio: av.AudioStream) -> Json:
-    context = audio.codec_context
-    return {
-        "track": audio.index,
-        "codec": context.name,
-        "rate_hz": context.sample_rate,
-        "channels": context.layout.nb_channels,
-        "language": audio.language,
-    }
 
 
 # --- sample packs ----------------------------------------------------------------------------------------

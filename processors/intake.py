@@ -1,14 +1,17 @@
-"""Opens footage files and refuses what is no video: the container's checks, before anything is decoded."""
+"""Opens footage files, refuses what is no video before anything is decoded, and tells what the headers hold."""
 
 import struct
 from collections import Counter
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
 
 import av
 
+from processors.color import colour_of
 from store.errors import InputError
+from store.records import Json
 
 VIDEO_CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,gif,apng,rm,dv,h264,hevc,m4v"
 OTHER_CONTAINERS = "mp3,wav,flac,aac,amr,aiff,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe,image2"
@@ -123,3 +126,35 @@ def check_tail(path: Path, container: av.container.InputContainer) -> None:
     missing_s = declared_s - (end_s - min(begin_s, 0.0))
     if missing_s > max(MISSING_LEAST_S, MISSING_SHARE * declared_s):
         raise truncated(path, f"it declares {declared_s:.1f} s and ends {missing_s:.1f} s earlier")
+
+
+def nominal_step(video: av.VideoStream) -> int:
+    """Ticks of one picture at the stream's nominal rate; at least 1."""
+    rate = video.average_rate or video.guessed_rate or Fraction(25)
+    assert video.time_base is not None
+    return max(1, round(1 / (rate * video.time_base)))
+
+
+def picture_facts(frame: av.VideoFrame, video: av.VideoStream) -> Json:
+    """What the first picture tells of all."""
+    aspect = video.sample_aspect_ratio or Fraction(1)
+    return {
+        "width": frame.width,
+        "height": frame.height,
+        "pixel_format": frame.format.name,
+        "sample_aspect": [aspect.numerator, aspect.denominator],
+        "rotation_degrees": frame.rotation,
+        "colour": colour_of(frame).describe(),
+    }
+
+
+def sound_facts(audio: av.AudioStream) -> Json:
+    """What the sound track's header tells."""
+    context = audio.codec_context
+    return {
+        "track": audio.index,
+        "codec": context.name,
+        "rate_hz": context.sample_rate,
+        "channels": context.layout.nb_channels,
+        "language": audio.language,
+    }

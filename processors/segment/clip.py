@@ -39,6 +39,27 @@ _AAC_FRAME = 1024
 
 
 @dataclass(frozen=True)
+class SegmentedClip:
+    """A clip and its files: the fields of `store.records.Clip` but source, licence and keys."""
+
+    clip_id: str
+    video_id: str
+    shot: int
+    start_pts: int
+    end_pts: int
+    time_base: tuple[int, int]
+    width: int
+    height: int
+    fps: tuple[int, int]
+    n_frames: int
+    has_audio: bool
+    recipe: str
+    media_path: Path
+    strip_path: Path
+    samples_path: Path
+
+
+@dataclass(frozen=True)
 class ClipFootage:
     """All that a clip's files are made of.
 
@@ -70,6 +91,34 @@ class ClipFootage:
                 at += 1
             pictures.append(self.pictures[at][1])
         return pictures
+
+
+def write_clip(
+    footage: ClipFootage, recipe: SegmentRecipe, recipe_hash: str, video_id: str, shot: int, out_dir: Path
+) -> SegmentedClip:
+    """Write the clip's files into a folder, named by its id."""
+    paths = [out_dir / f"{footage.clip_id}{suffix}" for suffix in (".mp4", ".jpg", ".samples")]
+    n_frames = write_media(footage, recipe, paths[0])
+    write_strip(footage, paths[1])
+    write_pack(footage, recipe.audio_rate_hz, paths[2])
+    rows, width = footage.pictures[0][1].shape
+    return SegmentedClip(
+        clip_id=footage.clip_id,
+        video_id=video_id,
+        shot=shot,
+        start_pts=footage.start_pts,
+        end_pts=footage.end_pts,
+        time_base=(footage.time_base.numerator, footage.time_base.denominator),
+        width=width,
+        height=rows * 2 // 3,
+        fps=recipe.fps,
+        n_frames=n_frames,
+        has_audio=footage.sound is not None,
+        recipe=recipe_hash,
+        media_path=paths[0],
+        strip_path=paths[1],
+        samples_path=paths[2],
+    )
 
 
 def write_media(footage: ClipFootage, recipe: SegmentRecipe, path: Path) -> int:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from processors.color import Planes
+from processors.segment.checkpoint import State
 from processors.segment.recipe import SegmentRecipe
 from processors.segment.shots import Transition
 from store.records import DroppedSpan
@@ -29,7 +30,7 @@ class ChangeCurve:
     """Novelty at every picture, known `window_s` after it.
 
     The sums of the small pictures (float64 [3 * 9 * 16], 0..1 per value) are kept, so a mean over any stretch
-    costs one subtraction.
+    costs one subtraction; those that no window to come looks back to are forgotten.
     """
 
     def __init__(self, window_ticks: int) -> None:
@@ -37,7 +38,29 @@ class ChangeCurve:
         self._pts: list[int] = []
         self._sums: list[np.ndarray] = [np.zeros(3 * WIDTH * HEIGHT)]
         self._values: list[float] = []
-        self._kept_from = 0
+        self._window_from = 0
+        """First picture of the last window, relative like all indices here to what is still kept."""
+
+    def state(self) -> State:
+        """All that `take_up` needs."""
+        return {
+            "pts": np.array(self._pts, np.int64),
+            "sums": np.stack(self._sums[self._window_from :]),
+            "values": np.array(self._values, np.float64),
+            "window_from": self._window_from,
+        }
+
+    def take_up(self, state: State) -> None:
+        """Go on as the curve that this state was taken of."""
+        self._pts, self._values = state["pts"].tolist(), state["values"].tolist()
+        self._window_from = state["window_from"]
+        self._sums = [_NOTHING] * self._window_from + list(state["sums"])
+
+    def forget_before(self, pts: int) -> None:
+        """`peak` will not be asked for what lies before `pts`."""
+        gone = min(bisect_left(self._pts, pts), self._window_from)
+        del self._pts[:gone], self._sums[:gone], self._values[:gone]
+        self._window_from -= gone
 
     def push(self, pts: int, small: Planes) -> None:
         """Take the next picture."""
@@ -60,18 +83,18 @@ class ChangeCurve:
         pts = self._pts[index]
         first = bisect_left(self._pts, pts - self._window)
         last = bisect_left(self._pts, pts + self._window)
+        self._forget_sums(first)
         if first == index:
             return 0.0
         before = (self._sums[index] - self._sums[first]) / (index - first)
         after = (self._sums[last] - self._sums[index]) / (last - index)
-        self._forget(first)
         return float(np.abs(after - before).mean()) * 3
 
-    def _forget(self, index: int) -> None:
-        """Sums before `index` are never asked for again."""
-        for old in range(self._kept_from, index):
+    def _forget_sums(self, first: int) -> None:
+        """No window to come begins before picture `first`."""
+        for old in range(self._window_from, first):
             self._sums[old] = _NOTHING
-        self._kept_from = max(self._kept_from, index)
+        self._window_from = first
 
 
 _NOTHING = np.zeros(0)
@@ -95,13 +118,14 @@ class Cutter:
     shots: list[tuple[int, int]] = field(default_factory=list)
     """[start_pts, end_pts) of the closed shots."""
     dropped: list[DroppedSpan] = field(default_factory=list)
-    pts: list[int] = field(default_factory=list)
-    """Of every picture pushed."""
 
     def __post_init__(self) -> None:
         self._least = math.ceil(Fraction(self.recipe.min_clip_s) / self.time_base)
         self._most = math.floor(Fraction(self.recipe.max_clip_s) / self.time_base)
         self._change = ChangeCurve(self._least)
+        self._pts: list[int] = []
+        self._first = 0
+        """Number of the picture that `_pts` begins with."""
         self._shot_start: int | None = None
         self._clip_start = 0
         self._fading = False
@@ -111,28 +135,68 @@ class Cutter:
         """Pictures shown only before this pts will be in no clip."""
         return self._clip_start
 
+    def state(self) -> State:
+        """All that `take_up` needs; it grows with the number of shots only."""
+        return {
+            "shots": self.shots,
+            "dropped": [span.model_dump() for span in self.dropped],
+            "pts": np.array(self._pts, np.int64),
+            "first": self._first,
+            "shot_start": self._shot_start,
+            "clip_start": self._clip_start,
+            "fading": self._fading,
+            "change": self._change.state(),
+        }
+
+    def take_up(self, state: State) -> None:
+        """Go on as the cutter that this state was taken of."""
+        self.shots = [(start, end) for start, end in state["shots"]]
+        self.dropped = [DroppedSpan(**span) for span in state["dropped"]]
+        self._pts, self._first = state["pts"].tolist(), state["first"]
+        self._shot_start, self._clip_start = state["shot_start"], state["clip_start"]
+        self._fading = state["fading"]
+        self._change.take_up(state["change"])
+
     def push(self, pts: int, small: Planes) -> None:
         """Take the next picture."""
         if self._shot_start is None:
             self._shot_start = self._clip_start = pts
-        self.pts.append(pts)
+        self._pts.append(pts)
         self._change.push(pts, small)
 
     def advance(self, transitions: list[Transition], settled: int) -> list[CutClip]:
         """The clips that are certain now that these transitions are known and none begins before `settled`."""
         clips = []
         for transition in transitions:
-            clips += self._close(self.pts[transition.first])
+            clips += self._close(self._pts_of(transition.first))
             self._open(transition)
-        if 0 < settled < len(self.pts):
-            clips += self._split(self.pts[settled], closed=False)
+        if self._first < settled < self._count:
+            clips += self._split(self._pts_of(settled), closed=False)
+        self._forget()
         return clips
+
+    @property
+    def _count(self) -> int:
+        """Pictures pushed."""
+        return self._first + len(self._pts)
+
+    def _pts_of(self, picture: int) -> int:
+        assert picture >= self._first, "a boundary lies before what was settled"
+        return self._pts[picture - self._first]
+
+    def _forget(self) -> None:
+        """No boundary or clip to come lies before the clip that is open; the picture shown at its start is kept."""
+        gone = bisect_right(self._pts, self._clip_start) - 1
+        if gone > 0:
+            del self._pts[:gone]
+            self._first += gone
+            self._change.forget_before(self._clip_start)
 
     def _open(self, transition: Transition) -> None:
         """Begin the shot after a transition; one that reaches the video's end is dropped by `finish`."""
-        first = self.pts[transition.first]
-        self._fading = transition.end >= len(self.pts)
-        start = first if self._fading else self.pts[transition.end]
+        first = self._pts_of(transition.first)
+        self._fading = transition.end >= self._count
+        start = first if self._fading else self._pts_of(transition.end)
         if not self._fading:
             self._drop(first, start, "dissolve or fade between two shots")
         self._shot_start = self._clip_start = start
@@ -186,7 +250,7 @@ class Cutter:
 
     def _picture_before(self, pts: int, least: int) -> int:
         """The start of the picture shown at `pts`, or `pts` itself where that picture began before `least`."""
-        shown = self.pts[bisect_right(self.pts, pts) - 1]
+        shown = self._pts[bisect_right(self._pts, pts) - 1]
         return shown if shown >= least else pts
 
     def _drop(self, start_pts: int, end_pts: int, reason: str) -> None:

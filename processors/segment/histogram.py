@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from processors.color import Planes
+from processors.segment.checkpoint import State
 from processors.segment.shots import BoundaryDetector, BoundaryStream, Transition
 
 WIDTH, HEIGHT = 32, 18
@@ -29,6 +30,9 @@ RAMP_PICTURES = 40
 HOLD_PICTURES = 25
 """A flat picture that stays longer than this between two fades is a shot of its own."""
 LAG = NEIGHBOURS + max(REACHES) * 3 // 2
+KEPT_LOOKS = 2 * LAG + max(REACHES) + RAMP_PICTURES
+"""Nothing looks further back: a ramp ends HOLD_PICTURES and two RAMP_PICTURES back, a dissolve LAG and half of it."""
+_RECENT_CUTS = 8
 
 # Thresholds, chosen on compositions of one half of the real footage tried (see tests/bench/segment_ratio.py for
 # what they reach on the other half). Scores are scaled so that 0.5 is sure enough alone.
@@ -98,7 +102,7 @@ class HistogramDetector(BoundaryDetector):
 
 
 class HistogramStream(BoundaryStream):
-    """Looks are kept for LAG pictures and as long as a fade or dissolve is open."""
+    """Looks are kept for KEPT_LOOKS pictures."""
 
     def __init__(self) -> None:
         self._looks: dict[int, Look] = {}
@@ -106,17 +110,52 @@ class HistogramStream(BoundaryStream):
         self._count = 0
         self._oldest = 0
         self._cuts: list[int] = []
-        self._dissolves: list[tuple[float, Transition]] = []
+        self._dissolve: tuple[float, Transition] | None = None
+        """The best so far of the findings that are one dissolve."""
+        self._dissolve_from = 0
+        """The earliest picture of any of them."""
         self._last_middle = -1
         self._flat_start: int | None = None
+        self._held = False
+        """Whether the flat pictures since `_flat_start` are a shot of their own, and the fade to them was given."""
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
 
     @property
     def settled(self) -> int:
-        open_spans = [t.first for _, t in self._dissolves]
-        if self._flat_start is not None:
+        open_spans = [] if self._dissolve is None else [self._dissolve_from]
+        if self._flat_start is not None and not self._held:
             open_spans.append(self._flat_start - RAMP_PICTURES)
         return max(0, min([self._count - LAG - max(REACHES) - RAMP_PICTURES, *open_spans]))
+
+    def state(self) -> State:
+        looks = list(self._looks.values())
+        return {
+            "count": self._count,
+            "oldest": self._oldest,
+            "cuts": self._cuts,
+            "dissolve": None if self._dissolve is None else [self._dissolve[0], self._dissolve[1].listed()],
+            "dissolve_from": self._dissolve_from,
+            "last_middle": self._last_middle,
+            "flat_start": self._flat_start,
+            "held": self._held,
+            "steps": np.array(list(self._steps.values()), np.float64),
+            "histograms": np.stack([look.histogram for look in looks]),
+            "pictures": np.stack([look.picture for look in looks]),
+            "spreads": np.array([look.spread for look in looks], np.float64),
+            "blanks": np.array([look.blank for look in looks], np.bool_),
+            "lumas": np.stack([look.luma for look in looks]),
+        }
+
+    def take_up(self, state: State) -> None:
+        self._count, self._oldest, self._cuts = state["count"], state["oldest"], state["cuts"]
+        dissolve = state["dissolve"]
+        self._dissolve = None if dissolve is None else (dissolve[0], Transition(*dissolve[1]))
+        self._dissolve_from, self._last_middle = state["dissolve_from"], state["last_middle"]
+        self._flat_start, self._held = state["flat_start"], state["held"]
+        parts = (state[name] for name in ("histograms", "pictures", "spreads", "blanks", "lumas"))
+        looks = (Look(h, p, float(spread), bool(blank), y) for h, p, spread, blank, y in zip(*parts, strict=True))
+        self._looks = dict(enumerate(looks, self._oldest))
+        self._steps = dict(enumerate(state["steps"].tolist(), max(1, self._oldest)))
 
     def push(self, small: Planes) -> list[Transition]:
         index = self._count
@@ -127,8 +166,7 @@ class HistogramStream(BoundaryStream):
         found = list(self._cut_at(index - NEIGHBOURS))
         found += self._dissolve_around(index - LAG)
         found += self._fade_at(index - RAMP_PICTURES)
-        limit = self.settled - LAG
-        while self._oldest < limit:
+        while self._oldest < self._count - KEPT_LOOKS:
             del self._looks[self._oldest]
             self._steps.pop(self._oldest, None)
             self._oldest += 1
@@ -140,7 +178,7 @@ class HistogramStream(BoundaryStream):
         found += self._close_dissolve()
         found += [t for i in range(max(0, self._count - RAMP_PICTURES), self._count) for t in self._fade_at(i)]
         if self._flat_start is not None:
-            found += self._fade(self._flat_start, self._count)
+            found += self._fades(self._flat_start, self._count)
         return sorted(found)
 
     # --- cuts
@@ -156,7 +194,7 @@ class HistogramStream(BoundaryStream):
         score = min(step / CUT_DISTANCE, ratio / CUT_RATIO, 1.0)
         if score < LEAST_SCORE or self._is_flash(index, step):
             return
-        self._cuts.append(index)
+        self._cuts = [*self._cuts[1 - _RECENT_CUTS :], index]
         yield Transition(index, index, score, HistogramDetector.id)
 
     def _is_flash(self, index: int, step: float) -> bool:
@@ -176,19 +214,22 @@ class HistogramStream(BoundaryStream):
             known = first in self._looks and last in self._looks
             rated = self._mixture(first, middle, last) if known and not self._has_cut(first, last) else None
             if rated is not None:
-                self._dissolves.append(rated)
+                earliest = rated[1].first if self._dissolve is None else min(self._dissolve_from, rated[1].first)
+                if self._dissolve is None or rated[0] > self._dissolve[0]:
+                    self._dissolve = rated
+                self._dissolve_from = earliest
                 self._last_middle = middle
-        if self._dissolves and middle - self._last_middle > NEIGHBOURS:
+        if self._dissolve is not None and middle - self._last_middle > NEIGHBOURS:
             yield from self._close_dissolve()
 
     def _has_cut(self, first: int, last: int) -> bool:
-        return any(first < cut <= last for cut in self._cuts[-8:])
+        return any(first < cut <= last for cut in self._cuts)
 
     def _close_dissolve(self) -> list[Transition]:
-        if not self._dissolves:
+        if self._dissolve is None:
             return []
-        best = max(self._dissolves, key=lambda rated: rated[0])[1]
-        self._dissolves = []
+        best = self._dissolve[1]
+        self._dissolve = None
         return [best]
 
     def _mixture(self, first: int, middle: int, last: int) -> tuple[float, Transition] | None:
@@ -242,20 +283,29 @@ class HistogramStream(BoundaryStream):
         if self._flat_start is None and look.blank:
             self._flat_start = index
         elif self._flat_start is not None and look.spread > 2 * FLAT_SPREAD:
-            yield from self._fade(self._flat_start, index)
-            self._flat_start = None
+            yield from self._fades(self._flat_start, index)
+            self._flat_start, self._held = None, False
+        elif self._flat_start is not None and not self._held and index - self._flat_start >= HOLD_PICTURES:
+            # Given now, so that nothing has to be kept for as long as a dark screen may last.
+            yield from self._fade_out(self._flat_start, self._ramp(self._flat_start, -1), index + 1)
+            self._held = True
 
-    def _fade(self, flat: int, end: int) -> Iterator[Transition]:
-        """The fades into and out of the flat pictures `flat` to `end - 1`."""
-        first, last = self._ramp(flat, -1), self._ramp(end - 1, +1)
-        fades_out, fades_in = flat - first >= 3, last - (end - 1) >= 3
-        if fades_out and fades_in and end - flat <= HOLD_PICTURES:
-            yield Transition(first + 1, last, 0.9, HistogramDetector.id)
-            return
-        if fades_out:
-            yield Transition(first + 1, min(flat + 1, end), 0.9, HistogramDetector.id)
+    def _fades(self, flat: int, end: int) -> Iterator[Transition]:
+        """The fades into and out of the flat pictures `flat` to `end - 1`; without the first where it was given."""
+        last = self._ramp(end - 1, +1)
+        fades_in = last - (end - 1) >= 3
+        if not self._held:
+            first = self._ramp(flat, -1)
+            if flat - first >= 3 and fades_in and end - flat <= HOLD_PICTURES:
+                yield Transition(first + 1, last, 0.9, HistogramDetector.id)
+                return
+            yield from self._fade_out(flat, first, end)
         if fades_in:
             yield Transition(max(end - 1, flat), last, 0.9, HistogramDetector.id)
+
+    def _fade_out(self, flat: int, first: int, end: int) -> Iterator[Transition]:
+        if flat - first >= 3:
+            yield Transition(first + 1, min(flat + 1, end), 0.9, HistogramDetector.id)
 
     def _ramp(self, flat: int, way: int) -> int:
         """The picture at which the fade from (-1) or to (+1) a full picture begins or is complete."""

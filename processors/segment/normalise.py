@@ -14,6 +14,7 @@ import numpy as np
 from av.sidedata.sidedata import SideData
 
 from processors.color import Colour, Planes, colour_of, planes_to_bt709, planes_to_rgb, rgb_to_planes
+from store.records import Json
 
 _PLANAR = re.compile(r"yuvj?4(?P<layout>\d\d)p(?P<depth>\d+)?(le)?$")
 _TO_PLANAR = {
@@ -72,11 +73,20 @@ def display_size(frame: av.VideoFrame, sample_aspect: Fraction, orientation: Ori
 class Normaliser:
     """Brings the frames of one video to one size."""
 
-    def __init__(self, width: int, height: int, sample_aspect: Fraction) -> None:
+    def __init__(self, width: int, height: int, sample_aspect: Fraction | float) -> None:
         """width, height: of the pictures given; both even."""
         self.width = width
         self.height = height
         self._sample_aspect = float(sample_aspect)
+
+    def state(self) -> Json:
+        """What `of` needs."""
+        return {"width": self.width, "height": self.height, "sample_aspect": self._sample_aspect}
+
+    @classmethod
+    def of(cls, state: Json) -> "Normaliser":
+        """A normaliser like the one that this state was taken of."""
+        return cls(state["width"], state["height"], state["sample_aspect"])
 
     def picture(self, frame: av.VideoFrame) -> np.ndarray:
         """The frame as uint8 [height * 3 / 2, width], I420: Y', then Cb, then Cr, limited-range BT.709."""

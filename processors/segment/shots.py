@@ -6,10 +6,15 @@ give transitions with a lag; `settled` says up to which picture nothing more wil
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import astuple, dataclass, replace
+from typing import Any, ClassVar
 
 from processors.color import Planes
+from processors.segment.checkpoint import State
+
+LONGEST_LAG = 600
+"""Pictures after which a boundary is settled whatever may come, so that the pictures kept for clips stay bounded.
+Chosen: the detectors lag by 100 to 250; more was seen only where noise is taken for one long transition."""
 
 
 @dataclass(frozen=True, order=True)
@@ -27,6 +32,14 @@ class Transition:
     def near(self, other: "Transition", slack: int) -> bool:
         """Whether the spans touch, give or take `slack` pictures."""
         return self.first - slack <= other.end and other.first - slack <= self.end
+
+    def after(self, settled: int) -> "Transition":
+        """The part that does not begin before `settled`."""
+        return replace(self, first=max(self.first, settled), end=max(self.end, settled))
+
+    def listed(self) -> list[Any]:
+        """As JSON; `Transition(*listed)` is the same again."""
+        return list(astuple(self))
 
 
 class BoundaryStream(ABC):
@@ -48,6 +61,14 @@ class BoundaryStream(ABC):
     @abstractmethod
     def settled(self) -> int:
         """No transition that is still to come begins before this picture."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """All that `take_up` needs, bounded at any length of the video."""
+
+    @abstractmethod
+    def take_up(self, state: State) -> None:
+        """Go on as the stream that this state was taken of; on a stream that was pushed nothing yet."""
 
 
 class BoundaryDetector(ABC):
@@ -83,13 +104,29 @@ class FusedStream(BoundaryStream):
         self._alone = alone
         self._waiting: list[Transition] = []
         self._given_end = 0
+        self._count = 0
 
     @property
     def settled(self) -> int:
         settled = min(stream.settled for stream in self._streams)
-        return min([settled, *(found.first for found in self._waiting)])
+        return max(self._count - LONGEST_LAG, min([settled, *(found.first for found in self._waiting)]))
+
+    def state(self) -> State:
+        return {
+            "waiting": [found.listed() for found in self._waiting],
+            "given_end": self._given_end,
+            "count": self._count,
+            "streams": [stream.state() for stream in self._streams],
+        }
+
+    def take_up(self, state: State) -> None:
+        self._waiting = [Transition(*listed) for listed in state["waiting"]]
+        self._given_end, self._count = state["given_end"], state["count"]
+        for stream, part in zip(self._streams, state["streams"], strict=True):
+            stream.take_up(part)
 
     def push(self, small: Planes) -> list[Transition]:
+        self._count += 1
         for stream in self._streams:
             self._waiting += stream.push(small)
         return self._decide(min(stream.settled for stream in self._streams))
@@ -128,6 +165,6 @@ class FusedStream(BoundaryStream):
             stands = agreed or found.score >= self._alone[found.detector]
             if stands and not any(found.near(other, self.SLACK) for other in kept):
                 kept.append(found)
-        fused = [found for found in sorted(kept) if found.first >= self._given_end]
+        fused = [found.after(self._count - LONGEST_LAG) for found in sorted(kept) if found.first >= self._given_end]
         self._given_end = max([self._given_end, *(found.end for found in fused)])
         return fused

@@ -8,6 +8,7 @@ import av
 import numpy as np
 
 from processors.decode import Sound
+from store.records import Json
 
 JITTER_S = Fraction(1, 50)
 """Stretches that begin this near to the end of the last one follow it without a seam: chosen, above the rounding
@@ -27,6 +28,7 @@ class SoundTrack:
         self._stretches: deque[tuple[int, np.ndarray]] = deque()
         self._end: int | None = None
         self._ended = False
+        self._taken = 0
         self.gaps = 0
         self.broken = 0
 
@@ -34,6 +36,19 @@ class SoundTrack:
     def channels(self) -> int:
         """1 or 2: more are mixed down to stereo."""
         return 1 if self._layout == "mono" else 2
+
+    def state(self) -> Json:
+        """How far the track was read, for `take_up`."""
+        return {"taken": self._taken}
+
+    def take_up(self, state: Json, needed_from_s: Fraction) -> None:
+        """Read as far as the track of this state had been, and keep what does not lie wholly before `needed_from_s`.
+
+        A resampler's state cannot be had, so all is decoded once more: 9 s for an hour of stereo AAC.
+        """
+        while self._taken < state["taken"]:
+            self._take_next()
+            self.discard_before(needed_from_s)
 
     def read(self, start_s: Fraction, end_s: Fraction) -> np.ndarray | None:
         """The sound between two times: int16 [N, channels], silence in gaps; None if no sound lies there at all."""
@@ -60,6 +75,7 @@ class SoundTrack:
 
     def _take_next(self) -> None:
         sound = next(self._sounds, None)
+        self._taken += 1
         self._ended = sound is None
         for frame in self._resampled(sound):
             self._place(frame, sound is None or sound.start_s is not None)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from processors.color import Planes, planes_to_rgb
+from processors.segment.checkpoint import State
 from processors.segment.shots import BoundaryDetector, BoundaryStream, Transition
 from store.errors import ModelUnavailable
 
@@ -73,24 +74,41 @@ class TransnetDetector(BoundaryDetector):
 
 
 class TransnetStream(BoundaryStream):
-    """Keeps the pictures of the open window and the probabilities since the last transition."""
+    """Keeps the pictures of the open window and the probabilities since the last transition.
+
+    Indices into the probabilities count from `_origin`, the first picture whose probabilities are kept.
+    """
 
     def __init__(self, detector: TransnetDetector) -> None:
         self._detector = detector
         self._rgb: list[np.ndarray] = []
-        self._offset = -MARGIN
-        """Index of the picture at the head of `_rgb`; negative where the first one stands in for those before it."""
         self._count = 0
         self._middle: list[float] = []
         self._whole: list[float] = []
+        self._origin = 0
         self._next = 0
+        self._settled = 0
 
     @property
     def settled(self) -> int:
-        at = len(self._middle)
-        while at > 0 and (self._middle[at - 1] > FLOOR or self._whole[at - 1] > SPAN_FLOOR):
-            at -= 1
-        return at
+        return self._origin + self._settled
+
+    def state(self) -> State:
+        return {
+            "rgb": np.stack(self._rgb),
+            "count": self._count,
+            "middle": np.array(self._middle, np.float64),
+            "whole": np.array(self._whole, np.float64),
+            "origin": self._origin,
+            "next": self._next,
+            "settled": self._settled,
+        }
+
+    def take_up(self, state: State) -> None:
+        self._rgb = list(state["rgb"])
+        self._middle, self._whole = state["middle"].tolist(), state["whole"].tolist()
+        self._count, self._origin = state["count"], state["origin"]
+        self._next, self._settled = state["next"], state["settled"]
 
     def push(self, small: Planes) -> list[Transition]:
         y, cb, cr = (cv2.resize(plane, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for plane in small)
@@ -100,13 +118,16 @@ class TransnetStream(BoundaryStream):
         if len(self._rgb) < WINDOW:
             return []
         self._look()
-        return list(self._scan(ended=False))
+        found = list(self._scan(ended=False))
+        self._forget()
+        return found
 
     def finish(self) -> list[Transition]:
-        while self._count and len(self._middle) < self._count:
+        rest = self._count - self._origin
+        while self._count and len(self._middle) < rest:
             self._rgb += [self._rgb[-1]] * (WINDOW - len(self._rgb))
             self._look()
-        del self._middle[self._count :], self._whole[self._count :]
+        del self._middle[rest:], self._whole[rest:]
         return list(self._scan(ended=True))
 
     def _look(self) -> None:
@@ -119,6 +140,21 @@ class TransnetStream(BoundaryStream):
         self._middle += first.tolist()
         self._whole += second.tolist()
         del self._rgb[:STRIDE]
+        at = len(self._middle)
+        while at > 0 and (self._middle[at - 1] > FLOOR or self._whole[at - 1] > SPAN_FLOOR):
+            at -= 1
+        self._settled = at
+
+    def _forget(self) -> None:
+        """Let go of probabilities that no transition to come can reach back to, but for the one that stops it."""
+        stop = min(self._next, self._settled) - 1
+        while stop > 0 and self._whole[stop] > SPAN_FLOOR:
+            stop -= 1
+        if stop > 0:
+            del self._middle[:stop], self._whole[:stop]
+            self._origin += stop
+            self._next -= stop
+            self._settled -= stop
 
     def _scan(self, ended: bool) -> Iterator[Transition]:
         """The transitions whose pictures have all been judged."""
@@ -141,10 +177,10 @@ class TransnetStream(BoundaryStream):
         first, end = peak, _run_end(self._whole, peak, SPAN_FLOOR)
         while first > 0 and self._whole[first - 1] > SPAN_FLOOR:
             first -= 1
-        score = self._middle[peak]
+        score, origin = self._middle[peak], self._origin
         if end - first <= CUT_PICTURES + 1:
-            return Transition(peak + 1, peak + 1, score, TransnetDetector.id)
-        return Transition(first, end, score, TransnetDetector.id)
+            return Transition(origin + peak + 1, origin + peak + 1, score, TransnetDetector.id)
+        return Transition(origin + first, origin + end, score, TransnetDetector.id)
 
 
 def _run_end(values: list[float], start: int, floor: float) -> int:

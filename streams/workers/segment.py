@@ -8,8 +8,9 @@ from typing import Any
 import cv2
 import torch
 
+from processors.segment.clip import SegmentedClip
 from processors.segment.recipe import SegmentRecipe
-from processors.segment.run import SegmentedClip, Segmenter
+from processors.segment.run import Segmenter
 from store.media import MediaStore
 from store.records import Clip, ClipSegmented, FootageSegmented, FootageSubmitted
 from store.store import open_media

@@ -79,8 +79,8 @@ def segmentation(detectors: tuple[Detector, ...], media: bool) -> Callable[[Path
     def run(path: Path) -> None:
         with tempfile.TemporaryDirectory() as out, ExitStack() as patches:
             if not media:
-                patches.enter_context(patch("processors.segment.run.write_media", lambda footage, recipe, path: 0))
-                patches.enter_context(patch("processors.segment.run.write_strip", lambda footage, path: None))
+                patches.enter_context(patch("processors.segment.clip.write_media", lambda footage, recipe, path: 0))
+                patches.enter_context(patch("processors.segment.clip.write_strip", lambda footage, path: None))
             segmenter.segment(path, "bench", Path(out))
 
     return run

@@ -97,6 +97,24 @@ def write_video(
     return path
 
 
+def with_sound(path: Path, to: Path, samples: np.ndarray, layout: str = "stereo") -> Path:
+    """A copy of a video with AAC at 44.1 kHz: `samples` (float [N] at that rate) in every channel."""
+    with av.open(str(path)) as source, av.open(str(to), "w") as target:
+        video = target.add_stream_from_template(source.streams.video[0])
+        audio = target.add_stream("aac", rate=44_100, layout=layout)
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = video
+                target.mux(packet)
+        channels = np.tile(samples.astype(np.float32), (audio.codec_context.layout.nb_channels, 1))
+        for at in range(0, channels.shape[1], 1024):
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(channels[:, at : at + 1024]), "fltp", layout)
+            frame.sample_rate, frame.pts = 44_100, at
+            target.mux(audio.encode(frame))
+        target.mux(audio.encode(None))
+    return to
+
+
 def _add_track(container: av.container.OutputContainer, default: bool) -> av.AudioStream:
     name = "pcm_s16le" if container.format.name in ("matroska", "avi") else "aac"
     track = container.add_stream(name, rate=48_000, layout="mono")

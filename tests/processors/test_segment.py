@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from processors.decode import CURVE_RATE_HZ, SAMPLE_RATE_HZ, read_samples
+from processors.segment.clip import SegmentedClip
+from processors.segment.reading import SegmentedVideo
 from processors.segment.recipe import SegmentRecipe
-from processors.segment.run import SegmentedClip, SegmentedVideo, Segmenter
+from processors.segment.run import Segmenter
 from store.errors import InputError, SettingsError
 from store.records import clip_id
 from tests.processors.made_footage import (
@@ -23,6 +25,7 @@ from tests.processors.made_footage import (
     read_back,
     scene,
     tone,
+    with_sound,
     write_video,
 )
 
@@ -250,28 +253,9 @@ def test_the_default_sound_track_is_the_one_heard(tmp_path):
 def test_stereo_stays_stereo_and_51_is_mixed_down(tmp_path):
     path = write_video(tmp_path / "mute.mp4", footage(30))
     for layout, expected in (("stereo", 2), ("5.1", 2), ("mono", 1)):
-        with_sound = _with_sound(path, tmp_path / f"{expected}_{layout[0]}.mkv", layout)
-        with av.open(str(segment(with_sound).clips[0].media_path)) as container:
+        sounding = with_sound(path, tmp_path / f"{expected}_{layout[0]}.mkv", tone(1.18, 440), layout)
+        with av.open(str(segment(sounding).clips[0].media_path)) as container:
             assert container.streams.audio[0].codec_context.layout.nb_channels == expected
-
-
-def _with_sound(path: Path, to: Path, layout: str) -> Path:
-    """A copy of the video with 1.2 s of sound at 44.1 kHz."""
-    with av.open(str(path)) as source, av.open(str(to), "w") as target:
-        video = target.add_stream_from_template(source.streams.video[0])
-        audio = target.add_stream("aac", rate=44_100, layout=layout)
-        for packet in source.demux(source.streams.video[0]):
-            if packet.dts is not None:
-                packet.stream = video
-                target.mux(packet)
-        n = audio.codec_context.layout.nb_channels
-        samples = np.tile(tone(1.2, 440)[:52_000].astype(np.float32), (n, 1))
-        for at in range(0, samples.shape[1], 1024):
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[:, at : at + 1024]), "fltp", layout)
-            frame.sample_rate, frame.pts = 44_100, at
-            target.mux(audio.encode(frame))
-        target.mux(audio.encode(None))
-    return to
 
 
 @pytest.mark.parametrize("turn", [90, -90, 180])

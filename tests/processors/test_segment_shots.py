@@ -136,6 +136,12 @@ class Told(BoundaryStream):
     def finish(self) -> list[Transition]:
         return self._transitions
 
+    def state(self):
+        return {}
+
+    def take_up(self, state):
+        return None
+
 
 def fused(*transitions: Transition) -> list[Transition]:
     streams = [Told(*(t for t in transitions if t.detector == name)) for name in ("histogram", "transnet")]
