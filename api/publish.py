@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from store.codec import encode
 from store.errors import Passing
+from store.kafka import KafkaSettings, Refusal
 from store.records import Json, Record
 
 _LONGEST_MESSAGE_BYTES = 4 << 20
@@ -19,16 +20,16 @@ class Publisher:
     """Puts records on their topics and waits for the broker's word (acks from all replicas).
 
     Args:
-        address: gives the broker's present `host:port`, None while there is none. An embedded broker that was
-            started again has another one.
+        kafka: gives the broker's present settings, None while there is none. An embedded broker that was started
+            again has another address.
         timeout_s: how long the broker may take to confirm.
     """
 
-    def __init__(self, address: Callable[[], str | None], timeout_s: float = 8.0) -> None:
-        self._address = address
+    def __init__(self, kafka: Callable[[], KafkaSettings | None], timeout_s: float = 8.0) -> None:
+        self._kafka = kafka
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
-        self._connected: tuple[str, Producer] | None = None
+        self._connected: tuple[KafkaSettings, Producer, Refusal] | None = None
 
     async def publish(self, record: Record) -> None:
         """Put a record on its topic.
@@ -53,40 +54,41 @@ class Publisher:
 
     def _answers(self) -> bool:
         try:
-            return bool(self._producer().list_topics(timeout=2.0).brokers)
+            producer, _ = self._producer()
+            return bool(producer.list_topics(timeout=2.0).brokers)
         except (KafkaException, Passing):
             return False
 
     def _send(self, topic: str, key: str | None, value: bytes) -> None:
         told: list[KafkaError | None] = []
-        producer = self._producer()
+        producer, refusal = self._producer()
         try:
             producer.produce(topic, value, key, on_delivery=lambda error, _: told.append(error))
         except (KafkaException, BufferError) as error:
             raise Passing(f"the broker client took no record for topic {topic}: {error}; try again") from error
         producer.flush(self._timeout_s + 1.0)
         if not told or told[0] is not None:
-            why = told[0] if told else f"no answer within {self._timeout_s:g} s"
-            raise Passing(f"broker {self._address()} did not confirm a record on topic {topic}: {why}; try again")
+            why = refusal.reason or (told[0] if told else f"no answer within {self._timeout_s:g} s")
+            kafka = self._kafka()
+            at = kafka.address if kafka else "that was just there"
+            raise Passing(f"broker {at} did not confirm a record on topic {topic}: {why}; try again")
+        refusal.reason = None
 
-    def _producer(self) -> Producer:
-        address = self._address()
-        if address is None:
+    def _producer(self) -> tuple[Producer, Refusal]:
+        kafka = self._kafka()
+        if kafka is None:
             raise Passing("the broker is not up; try again when GET /ready answers 200")
         with self._lock:
-            if self._connected is None or self._connected[0] != address:
-                self._connected = (
-                    address,
-                    Producer(
-                        {
-                            "bootstrap.servers": address,
-                            "acks": "all",
-                            "message.timeout.ms": int(1000 * self._timeout_s),
-                            "message.max.bytes": _LONGEST_MESSAGE_BYTES,
-                            # The Java client's and aiokafka's: one key is one partition whoever wrote it.
-                            "partitioner": "murmur2_random",
-                            "log_level": 2,  # What fails is raised; librdkafka need not say it on stderr as well.
-                        }
-                    ),
-                )
-            return self._connected[1]
+            if self._connected is None or self._connected[0] != kafka:
+                refusal = Refusal()
+                settings = {
+                    "acks": "all",
+                    "message.timeout.ms": int(1000 * self._timeout_s),
+                    "message.max.bytes": _LONGEST_MESSAGE_BYTES,
+                    # The Java client's and aiokafka's: one key is one partition whoever wrote it.
+                    "partitioner": "murmur2_random",
+                    "log_level": 2,  # What fails is raised; librdkafka need not say it on stderr as well.
+                    "error_cb": refusal,
+                }
+                self._connected = (kafka, Producer(kafka.librdkafka() | settings), refusal)
+            return self._connected[1:]

@@ -41,6 +41,7 @@ class ServeSettings:
     """Where the service runs; read once, from the command line.
 
     streams_command: starts the streaming service (see `api.child`).
+    kafka: the cluster; None: the broker that the streaming service embeds.
     """
 
     data: Path
@@ -48,6 +49,7 @@ class ServeSettings:
     port: int
     allowed_folders: tuple[Path, ...]
     streams_command: tuple[str, ...]
+    kafka: KafkaSettings | None = None
 
 
 class Server(uvicorn.Server):
@@ -111,11 +113,11 @@ async def _serve(
 
 async def _api(settings: ServeSettings, child: StreamsChild) -> Server:
     store = await asyncio.to_thread(Store.open, settings.data)
-    streams = KafkaStreams(
-        Publisher(lambda: child.broker),
-        GroupLags(lambda: None if child.broker is None else KafkaSettings(child.broker)),
-        lambda: child.metrics,
-    )
+
+    def kafka() -> KafkaSettings | None:
+        return settings.kafka or (KafkaSettings(child.broker) if child.broker else None)
+
+    streams = KafkaStreams(Publisher(kafka), GroupLags(kafka), lambda: child.metrics)
     api_settings = ApiSettings(settings.allowed_folders, settings.data / "uploads")
     app = create_app(store, streams, api_settings)
     return Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="off"))

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +26,7 @@ def up(
     """Run the service: broker, workers and REST API. Ctrl-C ends it; what is unfinished goes on at the next start."""
     # Here, because it loads the store and the API: the other commands start without them.
     from api.serve import ServeSettings, serve
+    from store.kafka import KafkaSettings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     folder = data.resolve()
@@ -41,4 +43,5 @@ def up(
             console.print(f"store {folder}, broker {address}{' (in memory)' if broker == 'embedded' else ''}")
 
     with local("up", as_json):
-        serve(ServeSettings(folder, host, port, allowed, command), announce)
+        kafka = None if broker == "embedded" else KafkaSettings.read(broker, os.environ)
+        serve(ServeSettings(folder, host, port, allowed, command, kafka), announce)

@@ -11,6 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from api.publish import Publisher
 from store.codec import decode
 from store.errors import Passing
+from store.kafka import KafkaSettings
 from store.records import DeadReplayed
 
 RECORD = DeadReplayed(dead_id="d1", by="Ada", replayed_at="2026-03-01T12:00:00Z")
@@ -43,7 +44,7 @@ def broker() -> Iterator[Broker]:
 
 
 def test_a_record_is_on_its_topic_under_its_key_when_publish_returns(broker):
-    asyncio.run(Publisher(lambda: broker.address).publish(RECORD))
+    asyncio.run(Publisher(lambda: KafkaSettings(broker.address)).publish(RECORD))
 
     key, value, partition = broker.read("dead.replayed")
 
@@ -59,7 +60,7 @@ def test_a_replay_puts_back_the_very_bytes(broker):
         "origin_key": None,
     }
 
-    asyncio.run(Publisher(lambda: broker.address).replay(letter))
+    asyncio.run(Publisher(lambda: KafkaSettings(broker.address)).replay(letter))
 
     key, value, _ = broker.read("clips.embedded")
     assert (key, value) == (None, b"\xff no record")
@@ -67,7 +68,7 @@ def test_a_replay_puts_back_the_very_bytes(broker):
 
 def test_the_present_address_is_used_when_the_broker_was_started_again(broker):
     address = "127.0.0.1:1"
-    publisher = Publisher(lambda: address, timeout_s=2.0)
+    publisher = Publisher(lambda: KafkaSettings(address), timeout_s=2.0)
     with pytest.raises(Passing, match=r"broker 127.0.0.1:1 did not confirm .*try again"):
         asyncio.run(publisher.publish(RECORD))
     assert not asyncio.run(publisher.ready())
