@@ -17,8 +17,9 @@ from streams.steps.curate import Curate
 from streams.steps.densify import Densify
 from streams.steps.embed import Embed, measured_columns
 from streams.steps.persist import Persist
+from streams.steps.resume import Resume
 from streams.steps.schedule import Schedule
-from streams.steps.segment import Segment
+from streams.steps.segment import CHUNK_S, Segment
 from streams.steps.snapshot import Snapshot
 from streams.steps.train import Train
 from streams.topics import STEPS
@@ -30,6 +31,7 @@ class Workplace:
 
     data: folder of the store. profile: name of a model profile, or path to a TOML file. concepts: concepts.yaml.
     media: object storage of a new store's media (see `store.store.choose_media`); None: where they are, or in `data`.
+    chunk_s: footage that is read as one piece of work; what is longer is shared out.
     """
 
     data: Path
@@ -37,6 +39,7 @@ class Workplace:
     concepts: Path
     device: str = "cpu"
     media: str | None = None
+    chunk_s: float = CHUNK_S
 
     @property
     def unfinished(self) -> Path:
@@ -62,8 +65,13 @@ async def open_road(
     columns = (*await measured_columns(embedding), *annotator.columns) if "persist" in names else ()
     store = Store.open(place.data, columns)
     snapshots = place.data / "snapshots"
+
+    def reader(name: str) -> Child:
+        return Child(name, "streams.workers.segment", str(place.data), place.unfinished, place.chunk_s)
+
     make: dict[str, Callable[[], Step]] = {
-        "segment": lambda: Segment(store, place.data, place.unfinished),
+        "segment": lambda: Segment(store, reader("segment")),
+        "resume": lambda: Resume(store, reader("resume")),
         "embed": lambda: Embed(embedding),
         "densify": lambda: Densify(annotator),
         "persist": lambda: Persist(store, place.data, snapshots, clock, (metrics or StepMetrics()).queryable),
@@ -74,7 +82,7 @@ async def open_road(
     }
     if "embed" not in names:
         embedding.kill()
-    return store, [make[name]() for name in STEPS if name in names and name in make]
+    return store, [make[name]() for name in STEPS if name in names]
 
 
 def _sweep(folder: Path) -> None:
