@@ -13,8 +13,15 @@ from store.kafka import KafkaSettings
 
 GROUP_PREFIX = "cliploom-"
 """A step's consumer group is named after it."""
+ROAD = ("segment", "resume", "embed", "densify", "persist", "curate", "schedule", "train", "snapshot")
+"""The steps in the order in which footage passes them; a test holds it to the steps that there are."""
 
 Partition = tuple[str, int]
+
+
+def in_order(steps: Iterable[StepHealth]) -> list[StepHealth]:
+    """Steps in the order of the road; those that are not on it last, by name."""
+    return sorted(steps, key=lambda one: (ROAD.index(one.step) if one.step in ROAD else len(ROAD), one.step))
 
 
 class GroupLags:
@@ -34,7 +41,7 @@ class GroupLags:
         self._connected: tuple[KafkaSettings, AdminClient] | None = None
 
     def read(self) -> list[StepHealth] | None:
-        """The steps by name; None where the broker cannot tell.
+        """The steps in the order of the road; None where the broker cannot tell.
 
         Raises:
             Passing: the broker is not there or does not answer.
@@ -46,8 +53,8 @@ class GroupLags:
                 if listed.errors[0].code() == KafkaError._UNSUPPORTED_FEATURE:
                     return None
                 raise KafkaException(listed.errors[0])
-            names = sorted(group.group_id for group in listed.valid if group.group_id.startswith(GROUP_PREFIX))
-            return self._healths(admin, names) if names else []
+            names = [group.group_id for group in listed.valid if group.group_id.startswith(GROUP_PREFIX)]
+            return in_order(self._healths(admin, names)) if names else []
         except KafkaException as error:
             raise Passing(f"the broker did not tell the lag of the steps: {error}; try again") from error
 

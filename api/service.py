@@ -32,7 +32,7 @@ class StepHealth:
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps that anybody tells of, by name; `note` says why there are none, or who told of them."""
+    """The steps that anybody tells of, in the order of the road; `note`: who told, or why there are none."""
 
     steps: tuple[StepHealth, ...]
     note: str

@@ -6,7 +6,7 @@ import httpx
 from anyio import to_thread
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.lag import GroupLags
+from api.lag import GroupLags, in_order
 from api.publish import Publisher
 from api.service import StepHealth, Steps
 from store.errors import Passing
@@ -52,7 +52,7 @@ class KafkaStreams:
         scraped = steps_of(await self.exposition())
         if not scraped:
             return Steps((), "the embedded broker tells no lag, and the worker's metrics are not there")
-        return Steps(scraped, "told by the worker")
+        return Steps(tuple(scraped), "told by the worker")
 
     async def exposition(self) -> bytes:
         """The worker's metrics; empty while it is away."""
@@ -66,7 +66,7 @@ class KafkaStreams:
         return answer.content if answer.is_success else b""
 
 
-def steps_of(exposition: bytes) -> tuple[StepHealth, ...]:
+def steps_of(exposition: bytes) -> list[StepHealth]:
     """The steps of a worker, by its metrics."""
     lag: dict[str, int] = {}
     done: dict[str, int] = {}
@@ -77,4 +77,4 @@ def steps_of(exposition: bytes) -> tuple[StepHealth, ...]:
             elif sample.name == _DONE:
                 step = sample.labels["step"]
                 done[step] = done.get(step, 0) + int(sample.value)
-    return tuple(StepHealth(step, lag.get(step), done.get(step, 0), 1) for step in sorted(lag | done))
+    return in_order(StepHealth(step, lag.get(step), done.get(step, 0), 1) for step in lag | done)

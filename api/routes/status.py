@@ -58,9 +58,22 @@ class Step(BaseModel):
     workers: int | None
 
 
+class Reading(BaseModel):
+    """Long footage of which a part has been read."""
+
+    video_id: str
+    name: str | None
+    chunk: int
+    """Number of chunks that have been read."""
+    share: float
+    """How much of it has been read, 0 to 1; 0 where its length is not declared."""
+
+
 class Status(Counts):
     """Counts of everything, what is still on its way, and how the steps fare."""
 
+    reading: list[Reading]
+    """Long footage that is being read, by video id."""
     steps: list[Step]
     steps_note: str
     """Who told of the steps, or why there are none."""
@@ -98,8 +111,10 @@ def status_of(store: Store) -> Counts:
 async def show_status(service: Given) -> Status:
     """Counts by stage, status, verdict and reason; `settled` once nothing is on its way."""
     counted = await to_thread.run_sync(status_of, service.store)
+    reading = await to_thread.run_sync(_reading, service.store)
     told = await service.streams.steps()
-    return Status(**counted.model_dump(), steps=[Step(**asdict(step)) for step in told.steps], steps_note=told.note)
+    steps = [Step(**asdict(step)) for step in told.steps]
+    return Status(**counted.model_dump(), reading=reading, steps=steps, steps_note=told.note)
 
 
 @router.get("/health")
@@ -116,6 +131,14 @@ async def show_ready(service: Given, response: Response) -> Ready:
     ready = store == broker == "ok"
     response.status_code = 200 if ready else 503
     return Ready(ready=ready, store=store, broker=broker)
+
+
+def _reading(store: Store) -> list[Reading]:
+    begun = {id_: video for id_, video in store.videos.all("submitted").items() if video.get("chunk")}
+    return [
+        Reading(video_id=id_, name=video.get("name"), chunk=video["chunk"], share=video["share"])
+        for id_, video in begun.items()
+    ]
 
 
 def _store_state(store: Store) -> str:

@@ -10,12 +10,13 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.lag import GroupLags
+from api.lag import ROAD, GroupLags, in_order
 from api.publish import Publisher
 from api.service import StepHealth, Steps
 from api.streaming import KafkaStreams, steps_of
 from store.errors import Passing
 from store.kafka import KafkaSettings
+from streams.topics import STEPS
 
 EXPOSITION = b"""\
 # HELP cliploom_step_records_total Records by what became of them
@@ -28,7 +29,7 @@ cliploom_step_records_total{outcome="done",step="segment"} 3.0
 cliploom_step_lag_records{step="embed"} 7.0
 cliploom_step_lag_records{step="train"} 0.0
 """
-STEPS = (StepHealth("embed", 7, 42, 1), StepHealth("segment", None, 3, 1), StepHealth("train", 0, 0, 1))
+TOLD = (StepHealth("segment", None, 3, 1), StepHealth("embed", 7, 42, 1), StepHealth("train", 0, 0, 1))
 
 
 class Worker(BaseHTTPRequestHandler):
@@ -75,7 +76,7 @@ def streams_of(broker: str | None, metrics: str | None) -> KafkaStreams:
 def test_the_embedded_broker_cannot_tell_the_lag_and_the_worker_does(embedded, worker):
     assert lags_of(embedded).read() is None
 
-    assert asyncio.run(streams_of(embedded, worker).steps()) == Steps(STEPS, "told by the worker")
+    assert asyncio.run(streams_of(embedded, worker).steps()) == Steps(TOLD, "told by the worker")
 
 
 @pytest.mark.parametrize("metrics", [None, "127.0.0.1:1"])
@@ -126,8 +127,14 @@ def test_kafka_tells_the_lag_of_every_group_and_how_many_share_its_work(fresh_ka
 
 
 def test_a_step_is_told_by_its_metrics():
-    assert steps_of(EXPOSITION) == STEPS
-    assert steps_of(b"") == ()
+    assert steps_of(EXPOSITION) == list(TOLD)
+    assert steps_of(b"") == []
+
+
+def test_the_steps_are_told_in_the_order_of_the_road():
+    assert ROAD == STEPS
+    told = in_order(StepHealth(step) for step in ("zeal", "train", "segment", "awe"))
+    assert [one.step for one in told] == ["segment", "train", "awe", "zeal"]
 
 
 def test_the_worker_s_metrics_are_empty_while_it_is_away(worker):
