@@ -1,5 +1,6 @@
 """How to reach the Kafka cluster, and who we are to it; every client is configured from here."""
 
+import logging
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -113,6 +114,7 @@ class KafkaSettings:
 
     def aiokafka(self) -> dict[str, Any]:
         """Arguments of aiokafka's clients."""
+        logging.getLogger("aiokafka.conn").addFilter(_hides_passwords)
         settings: dict[str, Any] = {
             "bootstrap_servers": self.address.split(","),
             "security_protocol": self.protocol,
@@ -138,6 +140,11 @@ class Refusal:
         """Note the error if it is about security."""
         if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
             self.reason = f"{error.str()} (check the variables {_VARIABLE}*)"
+
+
+def _hides_passwords(record: logging.LogRecord) -> bool:
+    """False for what aiokafka says, at level DEBUG, of its requests when they hold a password."""
+    return "SaslAuthenticate" not in record.getMessage()
 
 
 def _check_address(address: str) -> None:

@@ -3,16 +3,32 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from confluent_kafka.admin import AdminClient
 
 RUN = Path(__file__).parent.parent / "deploy" / "kafka" / "run.py"
 
 
 class KafkaMissing(Exception):
-    """This machine has not what Kafka needs; the test is skipped."""
+    """This machine has not what Kafka needs."""
+
+
+@contextmanager
+def running(data: Path, nodes: int = 1, port: int = 0, security: Path | None = None) -> Iterator["Kafka"]:
+    """A cluster for the length of the `with` block; the test is skipped where there can be none."""
+    try:
+        cluster = Kafka(data, nodes, port, security)
+    except KafkaMissing as missing:
+        pytest.skip(f"no real Kafka here: {missing}")
+    try:
+        yield cluster
+    finally:
+        cluster.end()
 
 
 class Kafka:
@@ -35,6 +51,7 @@ class Kafka:
         ready = self._answer()
         self.address: str = ready["bootstrap"]
         self.certified = ",".join(f"127.0.0.1:{node['certified_port']}" for node in ready["nodes"] if security)
+        self._inner = ",".join(f"127.0.0.1:{node['inner_port']}" for node in ready["nodes"])
 
     def kill(self, node: int) -> None:
         """SIGKILL a node."""
@@ -54,7 +71,7 @@ class Kafka:
 
     def wipe(self) -> None:
         """Delete every topic, and with it every group's offsets; groups without members go as well."""
-        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 2})
+        admin = AdminClient({"bootstrap.servers": self._inner, "log_level": 2})
         groups = [group.group_id for group in admin.list_consumer_groups().result().valid]
         for future in (admin.delete_consumer_groups(groups) if groups else {}).values():
             future.exception()

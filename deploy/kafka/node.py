@@ -102,7 +102,8 @@ class Node:
 
     def described(self) -> dict[str, object]:
         """What others are told of it."""
-        told: dict[str, object] = {"id": self.id, "pid": self._process and self._process.pid, "port": self._port}
+        pid = self._process and self._process.pid
+        told: dict[str, object] = {"id": self.id, "pid": pid, "port": self._port, "inner_port": self._inner_port}
         return told | ({"certified_port": self._certified_port} if self._security else {})
 
     def format(self) -> Callable[[], None]:
@@ -197,8 +198,10 @@ class Node:
         return ["java", *_JVM, logging, "-cp", f"{self._jars}/*", main, *arguments]
 
     def _last_words(self) -> str:
-        log = (self._folder / "kafka.log").read_text(encoding="utf-8", errors="replace").strip()
-        return f"{log[-1500:] or 'without a word'} ({self._folder / 'kafka.log'})"
+        log = self._folder / "kafka.log"
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        said = "\n".join(line for line in lines if not line.startswith("\t"))  # Java's stack traces are left out.
+        return f"{said[-1500:] or 'without a word'} ({log})"
 
     def _properties(self) -> dict[str, str]:
         copies = min(3, len(self._controllers))
