@@ -1,4 +1,4 @@
-"""The streaming service as a child process of the API, started again whenever it dies."""
+"""The streaming service as a child process of the API, started again whenever it dies; or its absence."""
 
 import asyncio
 import json
@@ -7,16 +7,18 @@ import os
 import signal
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from store.errors import SettingsError
 
 log = logging.getLogger(__name__)
 
 STOP_WITHIN_S = 3.8
-"""Then it is killed: the whole service has 5 seconds to end, and the steps take at most 3.5 of them."""
+"""Then it is killed: the whole service has 5 seconds to end, and the steps take at most 3.6 of them. A grace that busy
+steps are given comes on top."""
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
+_LOOK_EVERY_S = 0.5
 _STEADY_S = 60.0
 """A child that lived this long died of something new: waiting starts over."""
 
@@ -30,11 +32,13 @@ class StreamsChild:
 
     Args:
         keep_open: file descriptors that the child holds open as well, such as the data folder's lock.
+        grace_s: how long its busy steps may take to finish what they have in hand when it is told to end.
     """
 
-    def __init__(self, command: Sequence[str], keep_open: Sequence[int] = ()) -> None:
+    def __init__(self, command: Sequence[str], keep_open: Sequence[int] = (), grace_s: float = 0.0) -> None:
         self._command = command
         self._keep_open = keep_open
+        self._stop_within_s = STOP_WITHIN_S + grace_s
         self._process: Process | None = None
         self._stopping = False
         self.broker: str | None = None
@@ -65,7 +69,7 @@ class StreamsChild:
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
     async def stop(self) -> None:
-        """End it: asked first, killed with all its children after `STOP_WITHIN_S`."""
+        """End it: asked first, killed with all its children after `STOP_WITHIN_S` and the grace."""
         self._stopping = True
         process = self._process
         if process is None or process.returncode is not None:
@@ -74,9 +78,10 @@ class StreamsChild:
         process.stdin.close()
         process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), STOP_WITHIN_S)
+            await asyncio.wait_for(process.wait(), self._stop_within_s)
         except TimeoutError:
-            log.warning("the streaming service did not end within %g s and is killed; nothing is lost", STOP_WITHIN_S)
+            waited_s = self._stop_within_s
+            log.warning("the streaming service did not end within %g s and is killed; nothing is lost", waited_s)
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
@@ -98,6 +103,33 @@ class StreamsChild:
                 reason = event["reason"]
         self.broker = self.metrics = None
         return await self._process.wait(), reason
+
+
+class Elsewhere:
+    """Stands where the child would, for a service whose workers run elsewhere.
+
+    Args:
+        broker: the cluster's address.
+        is_made: whether a worker has made the store; until then there is nothing to serve.
+    """
+
+    def __init__(self, broker: str, is_made: Callable[[], bool]) -> None:
+        self._is_made = is_made
+        self.broker: str | None = broker
+        self.metrics: str | None = None
+        self.ready = asyncio.Event()
+
+    async def run(self) -> None:
+        """Wait for the store, and then for ever."""
+        if not self._is_made():
+            log.info("waiting for the first worker to make the store")
+        while not self._is_made():
+            await asyncio.sleep(_LOOK_EVERY_S)
+        self.ready.set()
+        await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        """There is nothing to end."""
 
 
 def _event(line: bytes) -> dict[str, str]:

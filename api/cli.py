@@ -2,7 +2,7 @@
 
 import typer
 
-from api.commands import clips, dead, decisions, doctor, ingest, snapshot, status, training, up
+from api.commands import clips, dead, decisions, doctor, ingest, snapshot, status, training, up, workers
 
 app = typer.Typer(
     help="Footage in, diffusion datasets and LoRAs out. Start the service with `cliploom up`.",
@@ -10,6 +10,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 app.command()(up.up)
+app.command()(workers.work)
 app.command()(ingest.ingest)
 app.command()(status.status)
 app.command()(clips.search)
@@ -20,6 +21,7 @@ app.add_typer(snapshot.app, name="snapshot")
 app.command()(decisions.release)
 app.command()(decisions.remove)
 app.add_typer(dead.app, name="dead")
+app.command()(workers.rebuild)
 app.command()(doctor.doctor)
 
 if __name__ == "__main__":

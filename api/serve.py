@@ -19,7 +19,7 @@ from typing import NoReturn
 import uvicorn
 
 from api.app import create_app
-from api.child import StreamsChild
+from api.child import Elsewhere, StreamsChild
 from api.lag import GroupLags
 from api.publish import Publisher
 from api.service import ApiSettings
@@ -33,23 +33,26 @@ log = logging.getLogger(__name__)
 _LOCK_WAIT_S = 20.0
 """A killed service's steps end by themselves; they are waited for this long."""
 _LEAVE_AFTER_S = 4.5
-"""From the signal to the end of the process, whatever still runs: a request that reads a large file, say."""
+"""From the signal, and the grace, to the end of the process, whatever still runs: a request that reads a large file,
+say."""
 
 
 @dataclass(frozen=True)
 class ServeSettings:
     """Where the service runs; read once, from the command line.
 
-    streams_command: starts the streaming service (see `api.child`).
+    streams_command: starts the streaming service (see `api.child`); None: the workers run elsewhere.
     kafka: the cluster; None: the broker that the streaming service embeds.
+    grace_s: how long busy steps may take to finish what they have in hand at a stop.
     """
 
     data: Path
     host: str
     port: int
     allowed_folders: tuple[Path, ...]
-    streams_command: tuple[str, ...]
+    streams_command: tuple[str, ...] | None
     kafka: KafkaSettings | None = None
+    grace_s: float = 0.0
 
 
 class Server(uvicorn.Server):
@@ -62,7 +65,7 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: ServeSettings, on_ready: Callable[[str, str], None]) -> NoReturn:
-    """Run until SIGINT or SIGTERM, and end the process with code 0 within 5 seconds of it.
+    """Run until SIGINT or SIGTERM, and end the process with code 0 within 5 seconds, and the grace, of it.
 
     Args:
         on_ready: told the API's URL and the broker's address once requests are answered.
@@ -71,20 +74,41 @@ def serve(settings: ServeSettings, on_ready: Callable[[str, str], None]) -> NoRe
         Conflict: the port is taken, or another service works on the data folder.
         SettingsError: the data folder cannot be written, or the streaming service refused its settings.
     """
-    with _listening(settings.host, settings.port) as listener, _locked(settings.data) as lock:
-        uploads = settings.data / "uploads"
-        shutil.rmtree(uploads, ignore_errors=True)
-        child = StreamsChild(settings.streams_command, keep_open=(lock,))
-        asyncio.run(_serve(settings, child, listener, on_ready))
-        _leave()
+    with _listening(settings.host, settings.port) as listener:
+        if settings.streams_command is None:
+            assert settings.kafka is not None, "workers elsewhere are reached by a cluster"
+            is_made = (settings.data / "lance" / "clips.lance").exists
+            # One folder may serve several of these.
+            uploads = settings.data / f"uploads-{socket.gethostname()}-{listener.getsockname()[1]}"
+            _run(settings, Elsewhere(settings.kafka.address, is_made), uploads, listener, on_ready)
+        else:
+            with _locked(settings.data) as lock:
+                child = StreamsChild(settings.streams_command, (lock,), settings.grace_s)
+                _run(settings, child, settings.data / "uploads", listener, on_ready)
+
+
+def _run(
+    settings: ServeSettings,
+    child: StreamsChild | Elsewhere,
+    uploads: Path,
+    listener: socket.socket,
+    on_ready: Callable[[str, str], None],
+) -> NoReturn:
+    shutil.rmtree(uploads, ignore_errors=True)
+    asyncio.run(_serve(settings, child, uploads, listener, on_ready))
+    _leave()
 
 
 async def _serve(
-    settings: ServeSettings, child: StreamsChild, listener: socket.socket, on_ready: Callable[[str, str], None]
+    settings: ServeSettings,
+    child: StreamsChild | Elsewhere,
+    uploads: Path,
+    listener: socket.socket,
+    on_ready: Callable[[str, str], None],
 ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, _stop_soon, stop)
+        asyncio.get_running_loop().add_signal_handler(number, _stop_soon, stop, _LEAVE_AFTER_S + settings.grace_s)
     stopped = asyncio.create_task(stop.wait())
     living = asyncio.create_task(child.run())
     ready = asyncio.create_task(child.ready.wait())
@@ -93,7 +117,7 @@ async def _serve(
     try:
         await asyncio.wait({stopped, living, ready}, return_when=asyncio.FIRST_COMPLETED)
         if ready.done():
-            server = await _api(settings, child)
+            server = await _api(settings, child, uploads)
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             on_ready(f"http://{host}:{listener.getsockname()[1]}", child.broker or "")
@@ -111,23 +135,23 @@ async def _serve(
     stopped.cancel()
 
 
-async def _api(settings: ServeSettings, child: StreamsChild) -> Server:
+async def _api(settings: ServeSettings, child: StreamsChild | Elsewhere, uploads: Path) -> Server:
     store = await asyncio.to_thread(Store.open, settings.data)
 
     def kafka() -> KafkaSettings | None:
         return settings.kafka or (KafkaSettings(child.broker) if child.broker else None)
 
     streams = KafkaStreams(Publisher(kafka), GroupLags(kafka), lambda: child.metrics)
-    api_settings = ApiSettings(settings.allowed_folders, settings.data / "uploads")
+    api_settings = ApiSettings(settings.allowed_folders, uploads)
     app = create_app(store, streams, api_settings)
     return Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="off"))
 
 
-def _stop_soon(stop: asyncio.Event) -> None:
+def _stop_soon(stop: asyncio.Event, leave_after_s: float) -> None:
     if not stop.is_set():
         log.info("stopping")
         # A thread that reads a large upload cannot be interrupted, and nothing that it does needs an end.
-        last = threading.Timer(_LEAVE_AFTER_S, _leave)
+        last = threading.Timer(leave_after_s, _leave)
         last.daemon = True
         last.start()
     stop.set()

@@ -15,9 +15,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
@@ -42,6 +43,7 @@ STOP_WITHIN_S = 3.2
 """Faust is given this long to leave its groups; an unfinished record stays uncommitted."""
 LEAVE_AFTER_S = 3.6
 """Whatever is still starting or stopping then is left where it is."""
+Clock = Callable[[], datetime]
 WRITER = "persist"
 """The step that writes the tables: of its workers one writes, and the others wait for its end."""
 
@@ -64,7 +66,7 @@ class AppOptions:
     metrics_port: int = 0
 
 
-async def serve(place: Workplace, options: AppOptions, stop: asyncio.Event) -> None:
+async def serve(place: Workplace, options: AppOptions, stop: asyncio.Event, clock: Clock = utc_now) -> None:
     """Run the steps until `stop` is set."""
     embedded = EmbeddedBroker() if options.broker == "embedded" else None
     kafka = KafkaSettings(embedded.address) if embedded else KafkaSettings.read(options.broker, os.environ)
@@ -75,14 +77,14 @@ async def serve(place: Workplace, options: AppOptions, stop: asyncio.Event) -> N
     with ExitStack() as held:
         if WRITER in options.steps:
             await asyncio.to_thread(lambda: held.enter_context(hold(place.data / f".{WRITER}.lock")))
-        store, steps = await open_road(place, utc_now, options.steps, metrics)
+        store, steps = await open_road(place, clock, options.steps, metrics)
         again = await asyncio.to_thread(unfinished_work, store) if embedded is not None else []
         producer = AIOKafkaProducer(acks="all", max_request_size=LONGEST_MESSAGE_BYTES, **kafka.aiokafka())
         await producer.start()
         runners = []
         for step in steps:
             tracer = Tracer(step.name, tracing)
-            runners.append(Runner(step, Publisher(producer, tracer.headers), utc_now, metrics, tracer))
+            runners.append(Runner(step, Publisher(producer, tracer.headers), clock, metrics, tracer))
         apps = [runner.create_app(kafka, place.unfinished, options.session_s) for runner in runners]
         try:
             await asyncio.gather(*(app.start() for app in apps))
@@ -119,14 +121,14 @@ def _stop_when_parent_leaves(loop: asyncio.AbstractEventLoop, stop: asyncio.Even
     loop.call_soon_threadsafe(stop.set)
 
 
-async def _run(place: Workplace, options: AppOptions, stay: bool) -> None:
+async def _run(place: Workplace, options: AppOptions, stay: bool, clock: Clock) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     if not stay:
         threading.Thread(target=_stop_when_parent_leaves, args=(loop, stop), daemon=True).start()
-    serving = asyncio.create_task(serve(place, options, stop))
+    serving = asyncio.create_task(serve(place, options, stop, clock))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     await asyncio.wait({serving}, timeout=LEAVE_AFTER_S + options.grace_s)
@@ -161,7 +163,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, clock: Clock = utc_now) -> int:
     """The command line of the streaming service; returns the exit code."""
     parsed = _parsed(arguments)
     set_up_logs(parsed.log_format)
@@ -177,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             session_s=parsed.session,
             metrics_port=parsed.metrics_port,
         )
-        asyncio.run(_run(place, options, parsed.stay))
+        asyncio.run(_run(place, options, parsed.stay, clock))
     except CliploomError as error:
         print(json.dumps({"event": "failed", "reason": str(error)}), flush=True)
         return 1

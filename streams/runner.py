@@ -30,7 +30,7 @@ from streams.logs import log_fields
 from streams.metrics import StepMetrics
 from streams.publish import Publish, Publisher
 from streams.security import faust_credentials
-from streams.topics import TOMBSTONED
+from streams.topics import TOMBSTONED, dead_topic
 from streams.traces import Tracer
 
 log = logging.getLogger(__name__)
@@ -211,7 +211,7 @@ class Runner:
                 self._count("skipped")
                 continue
             try:
-                decoded.append((event, decode(event.message.value)))
+                decoded.append((event, _on(event.message.topic, decode(event.message.value))))
             except RecordError as error:
                 await self._bury(event, Failure(str(error), kind="unreadable"), attempts=1)
         if not decoded:
@@ -298,6 +298,13 @@ class Runner:
 
     def _count(self, outcome: str, records: int = 1) -> None:
         self._metrics.records.labels(self.step.name, outcome).inc(records)
+
+
+def _on(topic: str, record: Record) -> Record:
+    """The record, if it belongs on the topic."""
+    if topic not in (record.topic, dead_topic(record.step) if isinstance(record, DeadLetter) else None):
+        raise RecordError(f"a {record.topic} record lies on topic {topic}; send it to its own")
+    return record
 
 
 @dataclass(frozen=True)

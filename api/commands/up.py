@@ -1,4 +1,4 @@
-"""`cliploom up`: the whole service on one machine."""
+"""`cliploom up`: the whole service on one machine, or the API of a cluster."""
 
 import json
 import logging
@@ -11,27 +11,36 @@ import typer
 from rich.console import Console
 
 from api.commands.output import AsJson, local
+from api.commands.workers import Concepts, Data, Grace, LogFormat, Logs, Media, Profile, streams_command
 
 
 def up(
-    data: Annotated[Path, typer.Option(help="Folder of the store.")] = Path("data"),
+    data: Data = Path("data"),
     broker: Annotated[str, typer.Option(help="embedded, or host:port of a Kafka cluster.")] = "embedded",
-    profile: Annotated[str, typer.Option(help="Model profile: a name, or a path to a TOML file.")] = "measured",
-    concepts: Annotated[Path, typer.Option(help="Declarations of the concepts.")] = Path("concepts.yaml"),
+    profile: Profile = "measured",
+    concepts: Concepts = Path("concepts.yaml"),
+    media: Media = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8420,
     host: Annotated[str, typer.Option(help="Address to listen on; there is no authentication.")] = "127.0.0.1",
     allow: Annotated[list[Path] | None, typer.Option(help="Folder whose videos may be submitted by path.")] = None,
+    no_work: Annotated[
+        bool, typer.Option("--no-work", help="The API alone; the workers (`cliploom work`) run elsewhere.")
+    ] = False,
+    grace: Grace = 0.0,
+    log_format: Logs = LogFormat.TEXT,
     as_json: AsJson = False,
 ) -> None:
     """Run the service: broker, workers and REST API. Ctrl-C ends it; what is unfinished goes on at the next start."""
+    if no_work and broker == "embedded":
+        raise typer.BadParameter("--no-work goes with --broker host:port: the embedded broker lives in the worker")
     # Here, because it loads the store and the API: the other commands start without them.
     from api.serve import ServeSettings, serve
     from store.kafka import KafkaSettings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     folder = data.resolve()
-    streams = (sys.executable, "-m", "streams.app", "--data", str(folder), "--broker", broker)
-    command = (*streams, "--profile", profile, "--concepts", str(concepts.resolve()))
+    told = {"media": media, "grace": grace, "log_format": log_format.value}
+    command = None if no_work else streams_command(folder, broker, profile, concepts, **told)
     allowed = tuple(path.resolve() for path in allow or ())
 
     def announce(url: str, address: str) -> None:
@@ -44,4 +53,4 @@ def up(
 
     with local("up", as_json):
         kafka = None if broker == "embedded" else KafkaSettings.read(broker, os.environ)
-        serve(ServeSettings(folder, host, port, allowed, command, kafka), announce)
+        serve(ServeSettings(folder, host, port, allowed, command, kafka, grace), announce)

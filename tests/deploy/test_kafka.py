@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tests.kafka import RUN, Kafka
+from tests.kafka import RUN, Kafka, running
 
 
 def _create(kafka: Kafka, topic: str, copies: int) -> None:
@@ -109,18 +110,47 @@ def test_a_command_that_is_none_is_answered_with_what_there_is(start_kafka):
         kafka.kill(7)
 
 
-def test_a_machine_without_java_is_told_what_is_missing(tmp_path):
-    environ = os.environ | {"PATH": str(tmp_path)}
-
+def _missing(tmp_path: Path, **programs: str) -> str:
+    """What a machine is told that has these programs (shell scripts) and no jars of Kafka."""
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
     told = subprocess.run(
-        [sys.executable, str(RUN), "--data", str(tmp_path)], env=environ, capture_output=True, text=True, check=False
+        [sys.executable, str(RUN), "--data", str(tmp_path / "data"), "--jars", str(tmp_path / "cache" / "jars")],
+        env=os.environ | {"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    event = json.loads(told.stdout)
+    assert (event["event"], told.returncode) == ("missing", 1)
+    return str(event["reason"])
 
-    assert json.loads(told.stdout) == {
-        "event": "missing",
-        "reason": "java is not on the PATH; Kafka 4 needs Java 17 or later",
-    }
-    assert told.returncode == 1
+
+def test_a_machine_is_told_what_it_lacks(tmp_path):
+    assert _missing(tmp_path) == "java is not on the PATH; Kafka 4 needs Java 17 or later"
+    assert _missing(tmp_path, java="exit 0").endswith(
+        "cache/jars has no jars of Kafka, and mvn, which would fetch them, is not on the PATH"
+    )
+    told = _missing(tmp_path, java="exit 0", mvn="echo 'Unknown host'; exit 1")
+    assert told == "Maven could not fetch Kafka's jars: Unknown host"
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_tests_are_skipped_with_the_reason_where_there_is_no_kafka(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(pytest.skip.Exception, match="no real Kafka here: java is not on the PATH"), running(tmp_path):
+        pass
+
+
+def test_nodes_end_with_the_process_that_started_them(start_kafka):
+    kafka = start_kafka()
+    _create(kafka, "kept", copies=1)
+
+    kafka.end()
+
+    assert _put(kafka, "kept", b"lost", patience_s=1.0) == "_MSG_TIMED_OUT"
 
 
 def test_a_settled_port_is_used(start_kafka):
