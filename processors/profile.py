@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from processors.base import Processor, create_processor
-from processors.models.lock import model_place
 from processors.decode import SAMPLE_AUDIO_RATE_HZ, SAMPLE_LONGEST_PX, SAMPLE_RATE_HZ
+from processors.models.lock import model_place
 from store.errors import SettingsError
 from store.records import Column
 

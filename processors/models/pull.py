@@ -138,8 +138,8 @@ def _pull_file(line: ModelLine, place: Path, expected: str | None, tell: Callabl
     if expected is not None and found != expected:
         unfinished.unlink()
         raise ModelUnavailable(
-            f"{line.model} came with SHA-256 {found}, not {expected}; pull again, and correct the profile's sha256 only "
-            "if its author says so"
+            f"{line.model} came with SHA-256 {found}, not {expected}; pull again, and change the profile's "
+            "sha256 only if its author says so"
         )
     os.replace(unfinished, place)
     return LockedModel(None, None, None, {place.name: LockedFile(place.stat().st_size, found)})
@@ -205,8 +205,8 @@ def _explained(model: str, revision: str | None) -> Iterator[None]:
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError) as error:
         told = str(error).strip().splitlines()
         raise ModelUnavailable(
-            f"{at} did not come: {told[0] if told else type(error).__name__}; check the network and HF_ENDPOINT and pull "
-            "again: it goes on where it stopped"
+            f"{at} did not come: {told[0] if told else type(error).__name__}; check the network and HF_ENDPOINT, "
+            "and pull again: it goes on where it stopped"
         ) from error
     except OSError as error:
         raise ModelUnavailable(

@@ -117,7 +117,7 @@ def test_a_download_that_breaks_off_goes_on_where_it_stopped(hub: Hub, tmp_path:
 
 def test_a_download_that_always_breaks_off_is_given_up_and_taken_up_by_the_next_pull(hub: Hub, tmp_path: Path) -> None:
     hub.cut[WEIGHTS] = [1000] * 5
-    with pytest.raises(ModelUnavailable, match="did not come.*pull again: it goes on where it stopped"):
+    with pytest.raises(ModelUnavailable, match=r"did not come.*pull again: it goes on where it stopped"):
         pull(BASE, tmp_path, hub)
     assert state(BASE, tmp_path) == "missing"
     assert pull(BASE, tmp_path, hub) is True
@@ -172,10 +172,10 @@ def test_an_id_that_is_none_and_a_model_of_other_files_are_told(hub: Hub, tmp_pa
 
 def test_a_disk_that_is_full_or_refuses_is_told_with_the_remedy(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ModelUnavailable, match="cannot be written: .*choose another --data"):
+    with pytest.raises(ModelUnavailable, match=r"cannot be written: .*choose another --data"):
         pull(BASE, tmp_path / "file", hub)
     hub.announce[WEIGHTS] = 10**18
-    with pytest.raises(ModelUnavailable, match="1,000,000,000,000 MB are needed.*make room"):
+    with pytest.raises(ModelUnavailable, match=r"1,000,000,000,000 MB are needed.*make room"):
         pull(BASE, tmp_path, hub)
     assert not hub.fetched
 
@@ -226,7 +226,7 @@ def test_the_hubs_own_cache_is_read_and_its_damage_found(
 def test_a_lock_that_is_none_is_told(tmp_path: Path) -> None:
     for content in ("no json", "[]", '{"version": 7, "models": {}}'):
         (tmp_path / LOCK_FILE).write_text(content)
-        with pytest.raises(SettingsError, match="is no lock of models.*delete it"):
+        with pytest.raises(SettingsError, match=r"is no lock of models.*delete it"):
             ModelLock(tmp_path).models()
 
 
