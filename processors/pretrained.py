@@ -51,6 +51,13 @@ def _whole(model: str, revision: str | None, patterns: Sequence[str]) -> Path:
     return found.place
 
 
+def check_told_digest(model: str, sha256: str) -> None:
+    """Raises ModelUnavailable where a file is there and is not the one whose SHA-256 the profile tells."""
+    path = Path(model)
+    if path.is_file() and file_sha256(path) != sha256:
+        raise ModelUnavailable(f"{path} has SHA-256 {file_sha256(path)}, not the profile's {sha256}; {remedy(model)}")
+
+
 def remedy(model: str) -> str:
     """What to do where a model is not to be had."""
     if Path(model).parent.name == "tiny":

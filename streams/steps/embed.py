@@ -43,6 +43,16 @@ class Embed(Step):
         self._child.kill()
 
 
+async def load_models(child: Child) -> None:
+    """Load the child's profile now, so that a missing model is told at the start and not by the first clip.
+
+    Raises:
+        ModelUnavailable: a model that is not optional is missing.
+        SettingsError: the profile or the device cannot work.
+    """
+    await child.run([], _LOADING_S)
+
+
 async def measured_columns(child: Child) -> tuple[Column, ...]:
     """Columns that the child's profile measures.
 
