@@ -58,6 +58,7 @@ async def open_road(
         SettingsError: profile, device or concepts cannot work.
         ModelUnavailable: the steps measure clips, and a model of the profile that is not optional is missing.
     """
+    metrics = metrics or StepMetrics()
     if place.media is not None:
         choose_media(place.data, place.media)
     _sweep(place.unfinished.parent)
@@ -76,14 +77,15 @@ async def open_road(
         "resume": lambda: Resume(store, reader("resume")),
         "embed": lambda: Embed(embedding),
         "densify": lambda: Densify(annotator),
-        "persist": lambda: Persist(store, place.data, snapshots, clock, (metrics or StepMetrics()).queryable),
+        "persist": lambda: Persist(store, place.data, snapshots, clock, metrics.queryable),
         "curate": lambda: Curate(place.data, place.concepts),
         "schedule": lambda: Schedule(store, clock),
         "train": lambda: Train(store, place.data, place.unfinished, clock),
         "snapshot": lambda: Snapshot(store, snapshots),
     }
     if "embed" in names:
-        await load_models(embedding)
+        for processor, reason in (await load_models(embedding)).items():
+            metrics.absent.labels(processor, reason.partition("; ")[0]).set(1)
     else:
         embedding.kill()
     return store, [make[name]() for name in STEPS if name in names]
