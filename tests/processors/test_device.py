@@ -1,9 +1,12 @@
 """Which device is chosen, and what is told where it is not there."""
 
+import numpy as np
 import pytest
 import torch
 
+from processors.base import DecodedClip
 from processors.device import choose_device, half_precision
+from processors.engine import Engine
 from store.errors import SettingsError
 
 N_GPUS = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -33,3 +36,17 @@ def test_without_a_gpu_it_is_told() -> None:
 
 def test_a_cpu_computes_in_full_precision() -> None:
     assert half_precision("cpu") is None
+
+
+def test_what_takes_half_precision_gives_nearly_the_same_in_it(engine: Engine, clips: dict[str, DecodedClip]) -> None:
+    (whole,) = engine.run([clips["short"]])
+    (half,) = Engine(engine.profile, half=torch.bfloat16).run([clips["short"]])
+    taking = [processor for processor in engine.profile.processors if processor.half_on_gpu]
+    assert {"vision.siglip", "audio.wav2vec2"} <= {processor.id for processor in taking}
+    for processor in taking:
+        assert processor.id not in half.failed
+        for column in processor.columns:
+            if column.kind == "vector":
+                one, other = np.array(whole.values[column.name]), np.array(half.values[column.name])
+                assert one @ other > 0.999, column.name
+                assert (one != other).any(), column.name
