@@ -24,6 +24,8 @@ format: env
 bench: env
 	$(RUN) -m tests.bench.segment_ratio
 	$(RUN) -m tests.bench.road
+	$(RUN) -m tests.bench.perception
+	$(RUN) -m tests.bench.bare_models
 
 # The environment is made once from uv.lock and remade when the lock changes.
 env: .venv/.made-from-lock
