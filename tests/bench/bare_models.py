@@ -6,7 +6,8 @@ The bare library is called as its own examples do it: in a loop, one frame or on
 material and with the same bound on threads. A ratio above 1.0 says that the processor is faster than that loop.
 
 Seen on a busy core: MTCNN 25 frames per second to the bare 22 (1.17), silero-vad 83 s of sound to 83 (1.00); of tiny
-models, whose nets cost next to nothing, SigLIP 1,741 frames to 602 (2.89), wav2vec 2.0 1,235 s of sound to 1,296 (0.95).
+models, whose nets cost next to nothing, SigLIP 1,741 frames to 602 (2.89), wav2vec 2.0 1,235 s of sound to 1,296
+(0.95).
 """
 
 import argparse

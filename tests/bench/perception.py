@@ -6,10 +6,10 @@ Takes clips of at most 10 s from the shared media (talking faces, walkers, silen
 packs, and measures them as a worker does: packs read, then every processor of the profile in micro-batches. The best
 round counts. Processor time is told beside time on the clock: only the first means much on a busy machine.
 
-Seen on a busy core, profile `measured`: 5.8 s of processor time per minute of footage, of 7.8 s on the clock: MTCNN 5.6,
-silero-vad 0.8, texture 0.7, prosody 0.4, reading packs 0.14, log-mel 0.14, views and checks 0.04. Groups of 1, 4, 8 and
-16 clips cost 5.8, 6.1, 6.2 and 6.0 s: nets batch over the frames of a clip. Profile `tiny`, of which the tiny nets are
-the overhead of the transformers' ones: SigLIP 0.17 s, wav2vec 2.0 0.05 s.
+Seen on a busy core, profile `measured`: 5.8 s of processor time per minute of footage, of 7.8 s on the clock: MTCNN
+5.6, silero-vad 0.8, texture 0.7, prosody 0.4, reading packs 0.14, log-mel 0.14, views and checks 0.04. Groups of 1, 4,
+8 and 16 clips cost 5.8, 6.1, 6.2 and 6.0 s: nets batch over the frames of a clip. Profile `tiny`,
+whose tiny nets show what surrounds the real ones: SigLIP 0.17 s, wav2vec 2.0 0.05 s.
 """
 
 import argparse
