@@ -126,7 +126,7 @@ class Engine:
             if processor.id in self.absent:
                 recipes[processor.id] = ABSENT
                 continue
-            read = sorted({giver[name] for name in processor.reads.columns})
+            read = sorted({giver[name] for name in processor.reads.inputs if name in giver})
             rests_on = [processor.recipe, [recipes[other] for other in read]]
             if self._half is not None and processor.half_on_gpu:
                 rests_on.append(str(self._half))
@@ -166,7 +166,7 @@ class Engine:
         while clips:
             size = self._fits.get(processor.id, processor.max_batch)
             batch, clips = clips[:size], clips[size:]
-            inputs = [{name: rows[clip.clip_id][name] for name in processor.reads.columns} for clip in batch]
+            inputs = [{name: rows[clip.clip_id].get(name) for name in processor.reads.inputs} for clip in batch]
             viewed = [views.of(clip, processor.reads) for clip in batch]
             started_s = time.perf_counter()
             results = self._measure(processor, viewed, inputs)

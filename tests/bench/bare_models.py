@@ -101,7 +101,7 @@ def ratio(processor: Processor, bare: Bare, clips: Sequence[DecodedClip], rounds
         units = sum(clip.duration_s for clip in given if clip.audio is not None)
     else:
         units = float(sum(len(clip.frames_rgb) for clip in given))
-    rows = [dict.fromkeys(processor.reads.columns) for _ in given]
+    rows = [dict.fromkeys(processor.reads.inputs) for _ in given]
     ours_s = fastest(lambda: processor.process(given, rows), rounds)
     bare_s = fastest(lambda: [bare(clip) for clip in given], rounds)
     return {
