@@ -94,7 +94,7 @@ def test_a_letter_that_is_given_up_is_no_longer_open(live, letter):
     assert [entry["dead_id"] for entry in live.http.get("/dead", params={"status": "dropped"}).json()] == ["d1"]
     shown = live.http.get("/dead/d1").json()["letter"]
     assert (shown["by"], shown["note"], shown["status"]) == ("Ada", "the file is truncated", "dropped")
-    assert shown["dropped_at"] > shown["died_at"]
+    assert datetime.fromisoformat(shown["dropped_at"]) > datetime.fromisoformat(shown["died_at"])
     assert live.replayed == []
 
 
