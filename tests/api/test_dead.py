@@ -1,5 +1,7 @@
 """Dead letters and their replay."""
 
+from datetime import datetime
+
 import pytest
 
 
