@@ -29,6 +29,7 @@ class Siglip(Processor):
     reads = Reads(frame_rate_hz=2.0, longest_px=384)
     Options = Options
     max_batch = 8
+    half_on_gpu = True
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
