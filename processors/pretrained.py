@@ -1,5 +1,6 @@
 """Finding pretrained models on this machine. Never the network: a worker that waits for a download looks dead."""
 
+import json
 from hashlib import sha256
 from pathlib import Path
 
@@ -8,7 +9,15 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from store.errors import ModelUnavailable, SettingsError
 
-MODEL_FILES = ["config.json", "preprocessor_config.json", "*.safetensors", "pytorch_model.bin"]
+MODEL_FILES = [
+    "config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "*.safetensors",
+    "pytorch_model.bin",
+]
 WEIGHT_FILES = ("*.safetensors", "pytorch_model.bin")
 
 
@@ -39,6 +48,11 @@ def _remedy(model: str, revision: str | None) -> str:
         f"get it with `hf download {model}{pinned}`, copy its folder to <models folder>/{model}, or choose the "
         "profile `measured`, which needs no model"
     )
+
+
+def model_type(folder: Path) -> str:
+    """The class of a model, as transformers names it in its configuration."""
+    return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type"))
 
 
 def check_size(model: str, found: int, said: int) -> None:

@@ -54,6 +54,18 @@ def load_profile(name_or_path: str | Path, models_folder: Path | None = None) ->
     return create_profile(path.stem, [_processor(entry, path, models_folder) for entry in _entries(path)])
 
 
+def processor_options(
+    name_or_path: str | Path, processor_id: str, models_folder: Path | None = None
+) -> dict[str, Any] | None:
+    """Options that a profile gives to one processor, unchecked and without importing any; None where it is not named.
+
+    Raises:
+        SettingsError: no such profile, or a file that is no profile.
+    """
+    entry = next((entry for entry in _entries(_profile_path(name_or_path)) if entry.get("id") == processor_id), None)
+    return None if entry is None else _options(entry, models_folder)
+
+
 def create_profile(name: str, processors: Sequence[Processor]) -> Profile:
     """The profile of these processors, in running order.
 
@@ -93,16 +105,20 @@ def _entries(path: Path) -> list[Mapping[str, Any]]:
 
 
 def _processor(entry: Mapping[str, Any], path: Path, models_folder: Path | None) -> Processor:
-    options = dict(entry)
-    processor_id = options.pop("id", None)
+    processor_id = entry.get("id")
     if not isinstance(processor_id, str):
         raise SettingsError(f'a [[processor]] of profile {path} has no id: {dict(entry)}; write id = "role.module"')
-    if models_folder is not None and (folder := models_folder / str(options.get("model"))).is_dir():
-        options["model"] = str(folder)
     try:
-        return create_processor(processor_id, options)
+        return create_processor(processor_id, _options(entry, models_folder))
     except SettingsError as error:
         raise SettingsError(f"profile {path}: {error}") from error
+
+
+def _options(entry: Mapping[str, Any], models_folder: Path | None) -> dict[str, Any]:
+    options = {name: value for name, value in entry.items() if name != "id"}
+    if models_folder is not None and (folder := models_folder / str(options.get("model"))).is_dir():
+        options["model"] = str(folder)
+    return options
 
 
 def _check_unique(name: str, processors: Sequence[Processor]) -> None:
