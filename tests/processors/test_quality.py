@@ -1,4 +1,4 @@
-"""Filters: each answers to what it is for, the more the more, and to nothing else; on recorded footage where there is."""
+"""Filters: each answers to what it is for, the more the more, and to nothing else; on recorded footage too."""
 
 from collections.abc import Sequence
 from dataclasses import replace
