@@ -16,11 +16,11 @@ EDGE = 12.0
 """Chosen: length of the median luma gradient (of 255, per pixel) that is an edge."""
 UNSTEADY, OFTEN = 0.35, 0.9
 """Chosen: an edge stands still where its gradient strays by less than this share of its length, nine times in ten. In
-40 recorded clips a real logo keeps all of its edges by this measure; slow pans lose four fifths of those that stand
-still by the median deviation."""
+40 recorded clips a real logo keeps all of its edges by this measure; slow pans lose most of those that stand still by
+the median deviation."""
 MOST_STILL = 0.10
 """Chosen: where more than this share of a usual frame's edges stands still the camera does, and what is burned in
-cannot be told from what is filmed: 0.4 to 0.9 with a fixed camera, 0.04 to 0.09 in moving shots with a logo."""
+cannot be told from what is filmed: 0.3 to 0.9 with a fixed camera, 0.04 to 0.09 in moving shots with a logo."""
 JOIN_SHARE = 0.03
 """Of the frame's longer side: edges nearer than this are one overlay (the letters of a word)."""
 SMALLEST_SHARE, LARGEST_SHARE = 0.0005, 0.15

@@ -2,12 +2,13 @@
 
     python -m tests.bench.vision [--frames 20] [--full]
 
-For each that runs a model: frames per second through the processor, over frames per second of the same model called on
-one frame after another as its library's documentation does (preprocessing included, one thread both times). `--full`
-builds the published sizes with random weights (ViT-B at 224 px, CLIP ViT-L/14), which cost what trained ones do;
-without it, the tiny models. For each that measures: seconds per minute of footage, as clips of five seconds at 384 x 216.
+For each that runs a model: frames per second through the processor, and of the same model called on one frame after
+another as its library's documentation does (preprocessing included, one thread both times). `--full` builds the
+published sizes with random weights (ViT-B at 224 px, CLIP ViT-L/14), which cost what trained ones do; without it, the
+tiny models. For each that measures: seconds per minute of footage, as clips of five seconds at 384 x 216.
 
-Rounds are interleaved and the best of each counts.
+Seconds are of the processor, all threads, since the clock means little on a busy machine; rounds are interleaved and
+the best of each counts.
 """
 
 import argparse
@@ -109,13 +110,13 @@ def loaded(processor_id: str, **options: Any) -> Processor:
 
 
 def best_s(runs: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Least seconds of each, rounds interleaved."""
+    """Least seconds of the processor for each, rounds interleaved."""
     best = dict.fromkeys(runs, float("inf"))
     for _ in range(ROUNDS):
         for name, run in runs.items():
-            started_s = time.perf_counter()
+            started_s = time.process_time()
             run()
-            best[name] = min(best[name], time.perf_counter() - started_s)
+            best[name] = min(best[name], time.process_time() - started_s)
     return best
 
 
