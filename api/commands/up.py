@@ -11,7 +11,18 @@ import typer
 from rich.console import Console
 
 from api.commands.output import AsJson, local
-from api.commands.workers import Concepts, Data, Device, Grace, LogFormat, Logs, Media, Profile, streams_command
+from api.commands.workers import (
+    Concepts,
+    Data,
+    Device,
+    Grace,
+    LogFormat,
+    Logs,
+    Media,
+    Profile,
+    streams_command,
+    texts_command,
+)
 
 
 def up(
@@ -42,6 +53,7 @@ def up(
     folder = data.resolve()
     told = {"media": media, "device": device, "grace": grace, "log_format": log_format.value}
     command = None if no_work else streams_command(folder, broker, profile, concepts, **told)
+    texts = texts_command(folder, profile)
     allowed = tuple(path.resolve() for path in allow or ())
 
     def announce(url: str, address: str) -> None:
@@ -54,4 +66,4 @@ def up(
 
     with local("up", as_json):
         kafka = None if broker == "embedded" else KafkaSettings.read(broker, os.environ)
-        serve(ServeSettings(folder, host, port, allowed, command, kafka, grace), announce)
+        serve(ServeSettings(folder, host, port, allowed, command, texts, kafka, grace), announce)

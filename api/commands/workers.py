@@ -49,6 +49,11 @@ def streams_command(data: Path, broker: str, profile: str, concepts: Path, **opt
     return tuple(command)
 
 
+def texts_command(data: Path, profile: str) -> tuple[str, ...]:
+    """The command that starts the model that compares texts with clips."""
+    return (sys.executable, "-m", "api.texts_worker", "--profile", profile, "--models", str(data.resolve() / "models"))
+
+
 def work(
     steps: Annotated[str, typer.Option(help="all, or names of steps with commas between them.")],
     broker: Cluster,
