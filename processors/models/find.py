@@ -59,7 +59,8 @@ def find_model(
     lock = ModelLock.covering(place)
     locked = lock.at(place) if lock else None
     in_cache = place.parent.name == "snapshots"
-    found = FoundModel("present", "", place, files, locked, place.name if in_cache else locked and locked.revision)
+    pulled = locked.revision if locked else None
+    found = FoundModel("present", "", place, files, locked, place.name if in_cache else pulled)
     if locked and not locked.is_revision(revision):
         return replace(
             found, state="other revision", problem=f"{place} holds revision {locked.revision}, not {revision}"
