@@ -26,10 +26,10 @@ format: env
 bench: env
 	$(RUN) -m tests.bench.segment_ratio
 	$(RUN) -m tests.bench.road
-	$(RUN) -m tests.bench.perception
-	$(RUN) -m tests.bench.bare_models
 	$(RUN) -m tests.bench.streaming
 	$(RUN) -m tests.bench.long_footage
+	$(RUN) -m tests.bench.perception
+	$(RUN) -m tests.bench.bare_models
 
 # The environment is made once from uv.lock and remade when the lock changes.
 env: .venv/.made-from-lock
