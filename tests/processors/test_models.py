@@ -107,6 +107,22 @@ def test_files_of_the_former_revision_do_not_stay(hub: Hub, tmp_path: Path) -> N
     assert not (tmp_path / MODEL / "extra.safetensors").exists()
 
 
+def test_two_processors_may_need_different_files_of_one_model(hub: Hub, tmp_path: Path) -> None:
+    other = replace(BASE, files=("onnx/*.onnx",))
+    hub.repositories[MODEL].commits[ONE]["onnx/net.onnx"] = b"weights"
+    pull(BASE, tmp_path, hub)
+    assert pull(other, tmp_path, hub) is True
+    assert "onnx/net.onnx" in ModelLock(tmp_path).models()[MODEL].files
+    assert model_file(str(tmp_path / MODEL), ONE, "onnx/*.onnx") == tmp_path / MODEL / "onnx" / "net.onnx"
+    assert (pull(BASE, tmp_path, hub), pull(other, tmp_path, hub)) == (False, False)
+
+
+def test_a_folder_of_ones_own_is_not_pulled(hub: Hub, models_folder: Path, tmp_path: Path) -> None:
+    own = models_folder / "tiny" / "siglip"
+    assert pull(replace(BASE, model=str(own)), tmp_path, hub) is False
+    assert hub.asked == []
+
+
 def test_a_download_that_breaks_off_goes_on_where_it_stopped(hub: Hub, tmp_path: Path) -> None:
     hub.repositories[MODEL].commits[ONE][WEIGHTS] = save({"large": np.zeros(3_000_000, np.float32)})
     hub.cut[WEIGHTS] = [11_000_000]  # the hub's client writes pieces of 10 MiB
