@@ -16,8 +16,8 @@ from store.records import Column
 
 PACKAGE, WEIGHTS = "rapidocr-onnxruntime", "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx"
 ENLARGED = 1.5
-"""Chosen: of subtitles 6 px high, drawn over 16 recorded frames of 384 px, 9 are found as they are, 15 at one and a half
-times the size, 16 at twice it; of 9 px all are. A frame takes 26, 64 and 113 ms."""
+"""Chosen: of subtitles 6 px high, drawn over 16 recorded frames of 384 px, 9 are found as they are, 15 at one and a
+half times the size, 16 at twice it; of 9 px all are. A frame takes 26, 64 and 113 ms."""
 SIDE_STEP = 32
 """The net halves its input five times."""
 TEXT_PROBABILITY, LINE_PROBABILITY = 0.3, 0.6
