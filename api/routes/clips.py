@@ -183,7 +183,9 @@ def list_duplicates(
     group = group_of(table, clip_id, within)
     rows = table.select(where=sql_in("clip_id", [one.clip_id for one in group]), columns=_shown_columns(table, False))
     by_id = {row["clip_id"]: row for row in rows}
-    copies = [by_id[one.clip_id] | {"distance": one.distance, "score": one.score} for one in group]
+    copies = [
+        by_id[one.clip_id] | {"distance": one.distance, "score": one.score} for one in group if one.clip_id in by_id
+    ]
     return Duplicates(within=within, clips=copies)
 
 

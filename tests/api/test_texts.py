@@ -114,3 +114,14 @@ def test_texts_that_come_together_get_each_its_own_answer(tmp_path: Path) -> Non
             await child.stop()
 
     assert asyncio.run(ask()) == [[float(n)] for n in range(1, 9)]
+
+
+def test_the_command_finds_clips_by_what_they_show(live, make_clip, run_json) -> None:
+    live.text_vectors["a man juggling"] = [0.0, 0.0, 1.0]
+    make_clip(0, visual_text=[1.0, 0.0, 0.0])
+    shows_it = make_clip(4, visual_text=[0.0, 0.1, 0.9])
+
+    code, found = run_json("search", "--looks", "a man juggling", "--limit", 1)
+
+    assert (code, found["column"]) == (0, "visual_text")
+    assert [clip["clip_id"] for clip in found["clips"]] == [shows_it]

@@ -9,6 +9,10 @@ tiny models. For each that measures: seconds per minute of footage, as clips of 
 
 Seconds are of the processor, all threads, since the clock means little on a busy machine; rounds are interleaved and
 the best of each counts.
+
+Seen on two busy cores: ours over bare 1.1 for SigLIP of the published size (processor time), 1.9 to 4.1 for the tiny
+models, where calling costs more than computing (by the clock). By the clock, beside seven other programs, the filters
+took 23 s per minute of footage: the text detector 15, blur 2.6, overlays 2.1, exposure 1.8, signatures 1.2.
 """
 
 import argparse
