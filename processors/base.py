@@ -6,7 +6,7 @@ does no input or output and changes nothing that it is given.
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -65,12 +65,18 @@ class Reads:
     longest_px: frames are shrunk to this longest side at most.
     audio_rate_hz: sound is resampled to this rate (None: it reads no sound).
     columns: columns of other processors that must be computed first.
+    optional: columns that are read as well where the profile has a processor that gives them.
     """
 
     frame_rate_hz: float | None = None
     longest_px: int | None = None
     audio_rate_hz: int | None = None
     columns: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+    def of(self, given: Container[str]) -> tuple[str, ...]:
+        """The columns that are read in a profile that gives these."""
+        return (*self.columns, *(name for name in self.optional if name in given))
 
 
 class Processor(ABC):
@@ -120,7 +126,8 @@ class Processor(ABC):
 
         Args:
             clips: at most `max_batch`, with frames and sound as `reads` asked.
-            inputs: for each clip, the columns named in `reads.columns` (None where missing).
+            inputs: for each clip, the columns named in `reads.columns` (None where missing), and those in
+                `reads.optional` that the profile gives.
 
         Returns:
             For each clip, in order: a row with exactly the declared columns, or `Failed`.

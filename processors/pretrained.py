@@ -31,6 +31,28 @@ def model_folder(model: str, revision: str | None) -> Path:
     return folder
 
 
+def model_file(model: str, revision: str | None, pattern: str) -> Path:
+    """The file that holds a model: `model` itself if it is one, else the one of a folder (see `model_folder`).
+
+    Args:
+        pattern: of the file's name in a folder.
+
+    Raises:
+        ModelUnavailable: neither is there, or the folder holds none or several such files; the message says what to do.
+    """
+    remedy = _remedy(model, revision)
+    place = Path(model)
+    if not place.exists():
+        try:
+            place = Path(snapshot_download(model, revision=revision, allow_patterns=[pattern], local_files_only=True))
+        except (LocalEntryNotFoundError, HFValidationError) as error:
+            raise ModelUnavailable(f"model {model!r} is not on this machine; {remedy}") from error
+    found = sorted(place.glob(pattern)) if place.is_dir() else [place]
+    if len(found) != 1:
+        raise ModelUnavailable(f"folder {place} holds {len(found)} files {pattern}, not one; {remedy}")
+    return found[0]
+
+
 def _remedy(model: str, revision: str | None) -> str:
     if model.startswith("tiny/"):
         return "build it with `processors.tiny.build_tiny_models(models_folder)`"

@@ -142,7 +142,7 @@ def _in_running_order(name: str, processors: Sequence[Processor]) -> tuple[Proce
             )
     waiting, ready, order = list(processors), set[str](), list[Processor]()
     while waiting:
-        runnable = [processor for processor in waiting if ready.issuperset(processor.reads.columns)]
+        runnable = [processor for processor in waiting if ready.issuperset(processor.reads.of(given))]
         if not runnable:
             ids = ", ".join(processor.id for processor in waiting)
             raise SettingsError(f"profile {name}: {ids} wait for each other's columns; break the circle")
