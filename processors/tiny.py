@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from processors.pretrained import weight_files
+from processors.tiny_faces import build_deepface, build_emonet, build_mivolo
 
 SEED = 20
 HIDDEN = 32
@@ -28,9 +29,15 @@ def build_tiny_models(models_folder: Path) -> list[Path]:
     `load_profile("tiny", models_folder)` then finds them. What is there already is kept.
     """
     folders = []
-    for name, build in (("tiny/siglip", _siglip), ("tiny/wav2vec2", _wav2vec2)):
+    for name, build in (
+        ("tiny/siglip", _siglip),
+        ("tiny/wav2vec2", _wav2vec2),
+        ("tiny/mivolo", build_mivolo),
+        ("tiny/emonet", build_emonet),
+        ("tiny/deepface", build_deepface),
+    ):
         folder = models_folder / name
-        if not weight_files(folder):
+        if not weight_files(folder) and not any(folder.glob("*.pth")):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(SEED)
                 build(folder)
