@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from api.commands.output import AsJson, local
-from api.commands.workers import Concepts, Data, Grace, LogFormat, Logs, Media, Profile, streams_command
+from api.commands.workers import Concepts, Data, Gate, Grace, LogFormat, Logs, Media, Profile, streams_command
 
 
 def up(
@@ -19,6 +19,7 @@ def up(
     broker: Annotated[str, typer.Option(help="embedded, or host:port of a Kafka cluster.")] = "embedded",
     profile: Profile = "measured",
     concepts: Concepts = Path("concepts.yaml"),
+    gate: Gate = None,
     media: Media = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8420,
     host: Annotated[str, typer.Option(help="Address to listen on; there is no authentication.")] = "127.0.0.1",
@@ -39,7 +40,7 @@ def up(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     folder = data.resolve()
-    told = {"media": media, "grace": grace, "log_format": log_format.value}
+    told = {"gate": gate and gate.resolve(), "media": media, "grace": grace, "log_format": log_format.value}
     command = None if no_work else streams_command(folder, broker, profile, concepts, **told)
     allowed = tuple(path.resolve() for path in allow or ())
 

@@ -63,7 +63,7 @@ class Agreement(Processor):
                "weighted by area; borders at 0.2 of -1..1, chosen"),
         Column(name="valence_curve", kind="curve", low=-1.0, high=1.0, rate_hz=CURVE_RATE_HZ, measured=False,
                source="as valence; None while no face is seen"),
-        Column(name="valence_evidence", kind="json", measured=False, source="names of the columns that valence rests on"),
+        Column(name="valence_evidence", kind="json", measured=False, source="names of the columns that they rest on"),
         Column(name="expression", kind="json", low=0.0, high=1.0, measured=False,
                source="probability of each expression; mean over the models that know it, faces weighted by area"),
         Column(name="face_arousal", kind="json", low=0.0, high=1.0, measured=False,
@@ -168,7 +168,9 @@ def _curves(looks: Sequence[Look], duration_s: float) -> np.ndarray:
         of_track = [look for look in looks if look.track == number]
         times_s = [look.time_s for look in of_track]
         seen = (at_s >= times_s[0] - HOLDS_S) & (at_s <= times_s[-1] + HOLDS_S)
-        values = [np.interp(at_s, times_s, told) for told in zip(*((o.valence, o.arousal) for o in of_track), strict=True)]
+        values = [
+            np.interp(at_s, times_s, told) for told in zip(*((o.valence, o.arousal) for o in of_track), strict=True)
+        ]
         summed[seen] += of_track[0].weight * np.stack(values, axis=1)[seen]
         weights[seen] += of_track[0].weight
     return np.divide(summed, weights, out=np.full_like(summed, np.nan), where=weights > 0.0)

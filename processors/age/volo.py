@@ -95,7 +95,7 @@ def _stem(width: int) -> nn.Sequential:
 class CrossAttention(nn.Module):
     """Each patch of the face looks at the body's patches, and each of the body's at the face's; both are fused.
 
-    One head, with relative positions (Bello et al. 2019; Srinivas et al. 2021): softmax(q k / sqrt(width) + position) v.
+    One head, relative positions (Bello et al. 2019; Srinivas et al. 2021): softmax(q k / sqrt(width) + position) v.
     """
 
     def __init__(self, side: int, width: int) -> None:

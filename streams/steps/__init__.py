@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from processors.distill.annotate import Annotator
+from store.gate import load_gate
 from store.store import Store, choose_media
 from streams.child import Child
 from streams.metrics import StepMetrics
@@ -32,6 +33,7 @@ class Workplace:
     data: folder of the store. profile: name of a model profile, or path to a TOML file. concepts: concepts.yaml.
     media: object storage of a new store's media (see `store.store.choose_media`); None: where they are, or in `data`.
     chunk_s: footage that is read as one piece of work; what is longer is shared out.
+    gate: a TOML file of what holds clips back (see `store.gate.load_gate`); None: the defaults.
     """
 
     data: Path
@@ -40,6 +42,7 @@ class Workplace:
     device: str = "cpu"
     media: str | None = None
     chunk_s: float = CHUNK_S
+    gate: Path | None = None
 
     @property
     def unfinished(self) -> Path:
@@ -54,8 +57,9 @@ async def open_road(
     every column that the profile and the annotation need.
 
     Raises:
-        SettingsError: profile or concepts cannot work.
+        SettingsError: profile, concepts or gate cannot work.
     """
+    gate = load_gate(place.gate)
     if place.media is not None:
         choose_media(place.data, place.media)
     _sweep(place.unfinished.parent)
@@ -74,7 +78,7 @@ async def open_road(
         "resume": lambda: Resume(store, reader("resume")),
         "embed": lambda: Embed(embedding),
         "densify": lambda: Densify(annotator),
-        "persist": lambda: Persist(store, place.data, snapshots, clock, (metrics or StepMetrics()).queryable),
+        "persist": lambda: Persist(store, place.data, snapshots, clock, (metrics or StepMetrics()).queryable, gate),
         "curate": lambda: Curate(place.data, place.concepts),
         "schedule": lambda: Schedule(store, clock),
         "train": lambda: Train(store, place.data, place.unfinished, clock),
