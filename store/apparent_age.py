@@ -69,7 +69,7 @@ def _by_model(row: ClipRow, limits: AgeLimits) -> Decision:
 
 
 def _likeliest_minor(tracks: Sequence[Json], limits: AgeLimits) -> tuple[float, float]:
-    """(apparent age, probability of being younger than the limit) of the likeliest to be; (0, 0) where nobody is seen."""
+    """(apparent age, probability of being younger than the limit) of the likeliest to be; (0, 0) of nobody."""
     found = [
         (track["mean_years"], _below(limits.limit_years, track["mean_years"], track["std_years"])) for track in tracks
     ]

@@ -76,7 +76,7 @@ def weights_path() -> Path:
         path = Path(str(distribution(PACKAGE).locate_file(WEIGHTS)))
     except PackageNotFoundError as error:
         raise ModelUnavailable(
-            f"the package {PACKAGE!r} with mini-Xception's weights is not installed; run `make install`, or leave "
+            f"the package {PACKAGE!r} with mini-Xception's weights is not installed; run `make env`, or leave "
             "affect.xception out of the profile"
         ) from error
     if not path.is_file():

@@ -14,8 +14,7 @@ Tracked = Mapping[str, Any]
 """A track as in `face_tracks` or `people_tracks`."""
 
 LEAST_CONTAINED = 0.5
-"""Chosen: half of a face lies in the box of the body that it belongs to; a detector may cut off chin or hair, hardly
-more."""
+"""Chosen: half of a face lies in the box of its body; detectors cut off chin or hair, hardly more."""
 SMALLEST_FACE_PX = 24
 """Chosen: MTCNN finds faces from 20 px; below 24 they are 8 px between the eyes, which say nothing of an age."""
 SMALLEST_BODY_PX = 50

@@ -115,6 +115,31 @@ def test_each_clip_gets_its_own_values() -> None:
     ]
 
 
+class Greeter(Fake):
+    """Reads the length where the profile gives it."""
+
+    reads = Reads(optional=("length",))
+    columns = (Column(name="seen", kind="json"),)
+
+    def process(self, clips: Sequence[DecodedClip], inputs: Sequence[Row]) -> list[Row | Failed]:
+        return [{"seen": dict(row)} for row in inputs]
+
+
+def test_an_optional_column_is_read_where_the_profile_gives_it() -> None:
+    (alone,) = run([Greeter()], *seconds(3))
+    (together,) = run([Greeter(), Fake()], *seconds(3))
+    assert alone.values == {"seen": {}}
+    assert together.values == {"length": 3.0, "seen": {"length": 3.0}}
+
+
+def test_an_optional_column_belongs_to_the_recipe_where_it_is_read() -> None:
+    alone, together, changed = (
+        Engine(create_profile("made", [Greeter(), *others])).recipes["fake.greeter"]
+        for others in ([], [Fake()], [Fake(Options(factor=2.0))])
+    )
+    assert len({alone, together, changed}) == 3
+
+
 def test_no_batch_is_larger_than_the_processor_takes() -> None:
     fake = Fake()
     run([fake], *(make_clip(str(index), duration_s=1.0) for index in range(35)))
