@@ -63,7 +63,7 @@ class MiVolo(VOLO):
             embed_dims=list(size.widths),
             num_heads=[width // HEAD_SIZE for width in size.widths],
         )
-        self.patch_embed = FaceAndBody(size.image_px // PATCH_PX, size.stem, size.widths[0])
+        self.patch_embed = FaceAndBody(size.image_px // PATCH_PX, size.stem, size.widths[0])  # type: ignore[assignment]
 
 
 class FaceAndBody(nn.Module):
