@@ -188,7 +188,7 @@ def _disagreement(models: Sequence[Sequence[Look]]) -> float | None:
     shared = set.intersection(*({label for look in looks for label in look.expression} for looks in models))
     by_sight = [{(look.track, look.time_s): look for look in looks} for looks in models]
     found, weights = [], []
-    for sight in set.intersection(*(set(looks) for looks in by_sight)):
+    for sight in sorted(set.intersection(*(set(looks) for looks in by_sight))):
         said = [_over(looks[sight].expression, shared) for looks in by_sight]
         found.append(divergence(said))
         weights.append(by_sight[0][sight].weight)

@@ -22,8 +22,8 @@ SMALLEST_BODY_PX = 50
 LEAST_BODY_LEFT = 0.4
 """MiVOLO's own code leaves out bodies of which others hide more."""
 ROUNDED = 0.3
-"""Of a side: what lies between another body and the edge, if narrower, is blotted out too, and rows and columns of which
-less is left are cut off, as by MiVOLO's own code."""
+"""Of a side: what lies between another body and the edge, if narrower, is blotted out too, and edges of which less is
+left are cut off, as by MiVOLO's own code."""
 
 
 @dataclass(frozen=True)

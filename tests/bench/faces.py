@@ -1,6 +1,6 @@
 """Faces per second of each model of faces, against the bare model called in a loop, one picture after the other.
 
-`python -m tests.bench.faces [--faces 48] [--models xception,deepface] [--full]` prints one JSON line per model. `--full`
+`python -m tests.bench.faces [--faces 48] [--models affect.xception] [--full]` prints one JSON line per model. `--full`
 builds EmoNet and MiVOLO in their published sizes with random weights, which take as long as real ones; else, the tiny
 ones. The processor's side holds all that it does: cutting out, preparing, batches, curves. The loop's side is given
 pictures that are cut out and prepared already.
