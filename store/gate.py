@@ -6,7 +6,7 @@ the clip through, so that `why` has an answer for kept and dropped alike.
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from store.apparent_age import AgeLimits, judge_age
 from store.clips import ClipRow
 from store.errors import SettingsError
+from store.filters import FILTERS, Filter, filtered
 from store.records import Decision, digest
 
 
@@ -24,8 +25,8 @@ class GateOptions:
 
     age: AgeLimits = AgeLimits()
     """Who may be a minor."""
-    black_share: float = 0.8
-    """Share of black frames from which a clip is dropped."""
+    filters: tuple[Filter, ...] = FILTERS
+    """What is bad enough to be dropped, or held for a person's review."""
     outlier_score: float = 0.9
     """GLOSH score from which a flagged clip waits for a person; clustering flags by the same number."""
 
@@ -49,19 +50,29 @@ def load_gate(path: Path | None) -> GateOptions:
         raise SettingsError(f"gate file {path} cannot be read: {error.strerror}; give an existing file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"gate file {path} is not TOML: {error}") from error
-    age = content.pop("age", {})
-    if content or not isinstance(age, dict):
-        raise SettingsError(
-            f"gate file {path} holds {', '.join(content) or 'an age'} that is no table; it has only [age]"
-        )
+    age, thresholds = content.pop("age", {}), content.pop("filters", {})
+    if content or not isinstance(age, dict) or not isinstance(thresholds, dict):
+        raise SettingsError(f"gate file {path} has tables [age] and [filters] and nothing else; correct it")
+    filters = _with_thresholds(path, thresholds)
     try:
-        return GateOptions(age=AgeLimits(**age))
+        return GateOptions(age=AgeLimits(**age), filters=filters)
     except ValidationError as error:
         first = error.errors()[0]
         setting = ".".join(str(part) for part in first["loc"])
         raise SettingsError(
             f"gate file {path}: age.{setting}: {first['msg']}, got {first['input']!r:.60}; gate.toml tells the bounds"
         ) from error
+
+
+def _with_thresholds(path: Path, thresholds: Mapping[str, Any]) -> tuple[Filter, ...]:
+    """The filters with these thresholds in place of theirs."""
+    names = [one.rule for one in FILTERS]
+    for name, threshold in thresholds.items():
+        if name not in names:
+            raise SettingsError(f"gate file {path}: filters.{name} is not known; there are {', '.join(names)}")
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+            raise SettingsError(f"gate file {path}: filters.{name} = {threshold!r} is no number; give a score")
+    return tuple(replace(one, threshold=float(thresholds.get(one.rule, one.threshold))) for one in FILTERS)
 
 
 def judge(row: ClipRow, source: Mapping[str, Any] | None, options: GateOptions) -> tuple[Decision, ...]:
@@ -76,7 +87,7 @@ def judge(row: ClipRow, source: Mapping[str, Any] | None, options: GateOptions) 
     rules = (
         _licence(row, released),
         (judge_age(row, released, options.age),),
-        _signal(row, options),
+        filtered(row, options.filters, review),
         _outlier(row, options, review),
         _review(review),
     )
@@ -103,20 +114,6 @@ def _licence(row: ClipRow, released: Mapping[str, Any]) -> Iterator[Decision]:
             reason=f"source {row.get('source')!r} was submitted without a licence;"
             " release it on record or submit with --licence",
         )
-
-
-def _signal(row: ClipRow, options: GateOptions) -> Iterator[Decision]:
-    share = row.get("black_share")
-    if share is None:
-        return
-    black = share >= options.black_share
-    yield Decision(
-        rule="signal",
-        verdict="drop" if black else "keep",
-        reason=f"{share:.0%} of its frames are black" if black else "the picture shows something",
-        score=float(share),
-        threshold=options.black_share,
-    )
 
 
 def _outlier(row: ClipRow, options: GateOptions, review: Mapping[str, Any] | None) -> Iterator[Decision]:

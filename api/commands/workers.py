@@ -29,6 +29,7 @@ Media = Annotated[
 Grace = Annotated[
     float, typer.Option(min=0, help="Seconds that a busy step may take to finish its record at a stop; 0: leave it.")
 ]
+Device = Annotated[str, typer.Option(help="Where models compute: auto, cpu, cuda or cuda:<number>.")]
 Cluster = Annotated[str, typer.Option(help="host:port of the Kafka cluster.")]
 
 
@@ -52,6 +53,11 @@ def streams_command(data: Path, broker: str, profile: str, concepts: Path, **opt
     return tuple(command)
 
 
+def texts_command(data: Path, profile: str) -> tuple[str, ...]:
+    """The command that starts the model that compares texts with clips."""
+    return (sys.executable, "-m", "api.texts_worker", "--profile", profile, "--models", str(data.resolve() / "models"))
+
+
 def work(
     steps: Annotated[str, typer.Option(help="all, or names of steps with commas between them.")],
     broker: Cluster,
@@ -61,6 +67,7 @@ def work(
     gate: Gate = None,
     media: Media = None,
     metrics_port: Annotated[int, typer.Option(min=0, max=65535, help="For Prometheus; 0 takes a free one.")] = 0,
+    device: Device = "auto",
     grace: Grace = 0.0,
     log_format: Logs = LogFormat.TEXT,
 ) -> None:
@@ -69,6 +76,7 @@ def work(
         "steps": steps,
         "gate": gate and gate.resolve(),
         "media": media,
+        "device": device,
         "metrics_port": metrics_port,
         "grace": grace,
     }

@@ -82,11 +82,11 @@ class Agreement(Processor):
 
     def _agreed(self, duration_s: float, row: Row) -> Row:
         areas = {track["track"]: _area(track) for track in row["face_tracks"] or ()}
-        models = {name: looks for name in MODELS if (looks := _looks(name, row.get(name), areas))}
+        models = {name: looks for name in MODELS if (looks := _looks(name, row[name], areas))}
         if not models:
             return {column.name: None for column in self.columns} | {"valence_evidence": []}
         curves = [_curves(looks, duration_s) for looks in models.values()]
-        signals = row.get("arousal")
+        signals = row["arousal"]
         face_arousal = _mean_shares([_averaged(looks, _arousal_shares) for looks in models.values()])
         valence = _mean_shares([_averaged(looks, _valence_shares) for looks in models.values()])
         expressions = [_averaged(looks, lambda look: look.expression) for looks in models.values()]

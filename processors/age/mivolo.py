@@ -48,7 +48,7 @@ class Options:
 
 class Mivolo(Processor):
     """Apparent ages. Who cannot be assessed is counted: `age_unassessed` is 0 only if everyone was, None if faces or
-    people were not looked for.
+    people were not looked for, as in a profile without a detector of people.
     """
 
     version = 1
@@ -96,7 +96,7 @@ class Mivolo(Processor):
         return [self._measured(clip, row) for clip, row in zip(clips, inputs, strict=True)]
 
     def _measured(self, clip: DecodedClip, row: Row) -> Row:
-        faces, bodies = row["face_tracks"], row.get("people_tracks", [])
+        faces, bodies = row["face_tracks"], row["people_tracks"]
         people = paired(faces or [], bodies or [])
         looks = [sights(person, clip, faces or [], bodies or [], SIGHTS) for person in people]
         told = self._told([look for of_person in looks for look in of_person])

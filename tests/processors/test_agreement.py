@@ -31,7 +31,8 @@ def reads(of: dict[str, Any], *looks: dict[str, float], labels: list[str] = SEVE
 
 
 def agreed(*faces: dict[str, Any], duration_s: float = 2.0, **columns: Any) -> Row:
-    (row,) = Agreement(Options()).process([make_clip(duration_s=duration_s)], [{"face_tracks": list(faces), **columns}])
+    inputs = dict.fromkeys(Agreement.reads.inputs) | {"face_tracks": list(faces)} | columns
+    (row,) = Agreement(Options()).process([make_clip(duration_s=duration_s)], [inputs])
     assert isinstance(row, dict)
     return row
 

@@ -124,6 +124,15 @@ def test_a_file_sets_what_it_names(tmp_path: Path) -> None:
     assert load_gate(path) == GateOptions(age=AgeLimits(margin_years=7.0))
 
 
+def test_a_file_moves_the_thresholds_of_filters(tmp_path: Path) -> None:
+    path = tmp_path / "gate.toml"
+    path.write_text("[filters]\nblur = 0.4\n")
+    clip = row(40, licence="CC0-1.0", blur=0.5, black_share=0.5)
+    held = {one.rule for one in judge(clip, None, load_gate(path)) if one.verdict == "hold"}
+    assert held == {"blur"}
+    assert not any(one.verdict == "hold" for one in judge(clip, None, load_gate(None)))
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -131,8 +140,10 @@ def test_a_file_sets_what_it_names(tmp_path: Path) -> None:
         ("[age]\nadult_years = 16", "age.adult_years: Input should be greater than or equal to 18, got 16"),
         ("[age]\nminor_probability = 0.9", "age.minor_probability: Input should be less than or equal to 0.5"),
         ("[age]\nmargin = 2", "age.margin: Unexpected"),
-        ("[face]\nx = 1", "holds face that is no table; it has only"),
-        ("age = 3", "holds an age that is no table"),
+        ("[face]\nx = 1", r"has tables \[age\] and \[filters\] and nothing else"),
+        ("age = 3", r"has tables \[age\] and \[filters\] and nothing else"),
+        ("[filters]\nblurr = 0.5", "filters.blurr is not known; there are black, frozen, blur"),
+        ("[filters]\nblur = 'much'", "filters.blur = 'much' is no number"),
     ],
 )
 def test_a_wrong_file_is_told_what_is_wrong(tmp_path: Path, text: str, told: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from store.errors import Passing
+from store.filters import Filter
 from store.gate import GateOptions
 from store.records import (
     ClipCurated,
@@ -84,7 +85,7 @@ async def test_persist_judges_stored_clips_again_when_the_gate_has_changed(store
     await first.process(all_records([ONE, dark]), Published())
     await first.idle(published)
     assert published == []
-    second = started(GateOptions(black_share=0.4))
+    second = started(GateOptions(filters=(Filter("black", "black_share", "above", 0.4, "drop", "dark"),)))
     await second.idle(published)
     await second.idle(published)
     assert published == [ClipsStored(clip_ids=dark.clip_ids)]
