@@ -32,6 +32,7 @@ from transformers import (
 
 from processors.pretrained import weight_files
 from processors.quality.aesthetic import AestheticsPredictor
+from processors.tiny_faces import build_deepface, build_emonet, build_mivolo
 
 SEED = 20
 HIDDEN = 32
@@ -45,7 +46,7 @@ def build_tiny_models(models_folder: Path) -> list[Path]:
     folders = []
     for name, build in _BUILDERS.items():
         folder = models_folder / name
-        if not weight_files(folder):
+        if not weight_files(folder) and not any(folder.glob("*.pth")):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(SEED)
                 build(folder)
@@ -120,4 +121,7 @@ _BUILDERS = {
     "tiny/aesthetic": _aesthetic,
     "tiny/nsfw": _nsfw,
     "tiny/wav2vec2": _wav2vec2,
+    "tiny/mivolo": build_mivolo,
+    "tiny/emonet": build_emonet,
+    "tiny/deepface": build_deepface,
 }
