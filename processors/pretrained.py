@@ -3,6 +3,7 @@
 Never the network: a worker that waits for a download looks dead.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,6 +67,11 @@ def remedy(model: str) -> str:
         "run `cliploom models pull --profile` with the profile that names it, or bring its files to <models folder>/"
         "<its id>, or choose the profile `measured`, which needs no model"
     )
+
+
+def model_type(folder: Path) -> str:
+    """The class of a model, as transformers names it in its configuration."""
+    return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type"))
 
 
 def check_size(model: str, found: int, said: int) -> None:

@@ -25,25 +25,19 @@ def made(number: int, random: np.random.Generator) -> DecodedClip:
     return make_clip(random.bytes(16).hex(), frames, sound, 1.0, motion=0.03 * number)
 
 
-@pytest.fixture(scope="module")
-def crowd() -> list[DecodedClip]:
+def make_crowd() -> list[DecodedClip]:
+    """Clips that a processor can tell apart."""
     random = np.random.default_rng(17)
     return [made(number, random) for number in range(N_CLIPS)]
 
 
-@pytest.fixture(scope="module")
-def alone(engine: Engine, crowd: list[DecodedClip]) -> dict[str, Measured]:
-    return {clip.clip_id: engine.run([clip])[0] for clip in crowd}
-
-
-@pytest.fixture(scope="module")
-def shuffled(engine: Engine, crowd: list[DecodedClip]) -> list[tuple[str, Measured]]:
+def run_shuffled(engine: Engine, crowd: Sequence[DecodedClip]) -> list[tuple[str, Measured]]:
     """Id of the clip that was given to what came back at its place, in random orders and batches."""
     random = np.random.default_rng(23)
     return [
         (clip.clip_id, result)
         for _ in range(ROUNDS)
-        for batch in split([crowd[i] for i in random.permutation(N_CLIPS)], random)
+        for batch in split([crowd[i] for i in random.permutation(len(crowd))], random)
         for clip, result in zip(batch, engine.run(batch), strict=True)
     ]
 
@@ -54,6 +48,21 @@ def split(clips: list[DecodedClip], random: np.random.Generator) -> Iterator[Seq
         size = int(random.integers(1, len(clips) + 1))
         yield clips[:size]
         clips = clips[size:]
+
+
+@pytest.fixture(scope="module")
+def crowd() -> list[DecodedClip]:
+    return make_crowd()
+
+
+@pytest.fixture(scope="module")
+def alone(engine: Engine, crowd: list[DecodedClip]) -> dict[str, Measured]:
+    return {clip.clip_id: engine.run([clip])[0] for clip in crowd}
+
+
+@pytest.fixture(scope="module")
+def shuffled(engine: Engine, crowd: list[DecodedClip]) -> list[tuple[str, Measured]]:
+    return run_shuffled(engine, crowd)
 
 
 def values_of(processor: Processor, measured: Measured) -> list[Any]:

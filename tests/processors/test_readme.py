@@ -11,6 +11,7 @@ from processors.base import DecodedClip, Processor
 from processors.engine import Engine, Measured
 from processors.profile import load_profile
 from tests.processors import test_contract as contract
+from tests.processors import test_permutation as permutation
 from tests.processors.made_clips import make_clip
 
 README = Path(processors.vision.__file__).parents[1] / "README.md"
@@ -60,6 +61,13 @@ def test_it_keeps_the_contract(
     contract.test_values_keep_to_what_the_columns_declare(processor, together)
     contract.test_columns_say_what_they_are(processor)
     contract.test_inputs_stay_as_they_are(processor, clips, together)
+
+
+def test_its_results_stay_with_their_clips(engine: Engine) -> None:
+    crowd = permutation.make_crowd()
+    alone = {clip.clip_id: engine.run([clip])[0] for clip in crowd}
+    permutation.test_every_result_stays_with_its_clip(engine, alone, permutation.run_shuffled(engine, crowd))
+    permutation.test_the_clips_are_told_apart_by_every_processor(engine, alone)
 
 
 def test_it_measures_what_it_says(engine: Engine) -> None:
