@@ -1,4 +1,4 @@
-"""Tiny models of the real classes with random weights, for the profile `tiny`: tests without downloads.
+"""Tiny models of the real classes with random weights, for the profiles `tiny*`: tests without downloads.
 
 They go the same way as pretrained ones (`from_pretrained` on a folder), are the same on every machine, and mean
 nothing: their vectors tell clips apart no better than chance projections.
@@ -30,26 +30,31 @@ from transformers import (
     Wav2Vec2Model,
 )
 
-from processors.pretrained import weight_files
+from processors.profile import load_profile
 from processors.quality.aesthetic import AestheticsPredictor
 from processors.tiny_faces import build_deepface, build_emonet, build_mivolo
+from processors.tiny_people import build_rtdetr, build_vitpose, build_yolo, build_yolo_pose, build_yolox
 
 SEED = 20
 HIDDEN = 32
+_WEIGHTS = ("*.safetensors", "*.pth", "*.pt", "*.onnx")
 
 
-def build_tiny_models(models_folder: Path) -> list[Path]:
-    """Write the models of the profile `tiny` below `models_folder`; give their folders. Takes under a second.
+def build_tiny_models(models_folder: Path, profile_name: str = "tiny") -> list[Path]:
+    """Write the models of a tiny profile below `models_folder`; give their folders. Takes under a second.
 
-    `load_profile("tiny", models_folder)` then finds them. What is there already is kept.
+    `load_profile(profile_name, models_folder)` then finds them. What is there already is kept.
+
+    Raises:
+        ModelUnavailable: a package that they are built with is not installed.
     """
     folders = []
-    for name, build in _BUILDERS.items():
-        folder = models_folder / name
-        if not weight_files(folder) and not any(folder.glob("*.pth")):
+    for line in load_profile(profile_name).models:
+        folder = models_folder / line.model
+        if not any(path for pattern in _WEIGHTS for path in folder.glob(pattern)):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(SEED)
-                build(folder)
+                _BUILDERS[line.model](folder)
         folders.append(folder)
     return folders
 
@@ -124,4 +129,9 @@ _BUILDERS = {
     "tiny/mivolo": build_mivolo,
     "tiny/emonet": build_emonet,
     "tiny/deepface": build_deepface,
+    "tiny/rtdetr": build_rtdetr,
+    "tiny/vitpose": build_vitpose,
+    "tiny/yolox": build_yolox,
+    "tiny/yolo": build_yolo,
+    "tiny/yolo-pose": build_yolo_pose,
 }

@@ -70,9 +70,11 @@ class Hog(Processor):
         return {f"OpenCV {version('opencv-contrib-python-headless')} HOG people detector": "in the package"}
 
     def process(self, clips: Sequence[DecodedClip], inputs: Sequence[Row]) -> list[Row | Failed]:
-        return [self._row(clip, row["face_tracks"] or []) for clip, row in zip(clips, inputs, strict=True)]
+        return [self._row(clip, row["face_tracks"]) for clip, row in zip(clips, inputs, strict=True)]
 
-    def _row(self, clip: DecodedClip, face_tracks: Sequence[Mapping[str, Any]]) -> Row:
+    def _row(self, clip: DecodedClip, face_tracks: Sequence[Mapping[str, Any]] | None) -> Row:
+        if face_tracks is None:
+            return {column.name: None for column in self.columns}
         faces: list[list[tuple[list[float], float]]] = [[] for _ in clip.frames_rgb]
         for track in face_tracks:
             for time_s, box, score in zip(track["times_s"], track["boxes_xyxy"], track["scores"], strict=True):

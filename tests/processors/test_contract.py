@@ -14,30 +14,52 @@ from processors.base import DecodedClip, Processor, create_processor
 from processors.engine import Engine, Measured
 from processors.profile import load_profile, profile_names
 from store.records import Column
+from tests.processors.conftest import once_each
 
-PROCESSOR_IDS = [processor.id for processor in load_profile("tiny").processors]
-"""The profile `tiny` has every processor: `test_no_processor_escapes` holds that true."""
+RUN_IN = {processor_id: profile.name for profile, ids in once_each() for processor_id in ids}
+"""Every processor, and the profile in which it is run: `test_no_processor_escapes` holds that true."""
+
+Run = dict[str, dict[str, Measured]]
+"""Name of a profile, then of a clip, to what was measured."""
 
 
 @pytest.fixture(scope="module")
-def together(engine: Engine, clips: dict[str, DecodedClip]) -> dict[str, Measured]:
+def all_together(engines: dict[str, Engine], clips: dict[str, DecodedClip]) -> Run:
+    return {name: dict(zip(clips, e.run(list(clips.values())), strict=True)) for name, e in engines.items()}
+
+
+@pytest.fixture(scope="module")
+def all_backwards(engines: dict[str, Engine], clips: dict[str, DecodedClip]) -> dict[str, list[Measured]]:
+    return {name: engine.run(list(clips.values())[::-1]) for name, engine in engines.items()}
+
+
+@pytest.fixture(scope="module")
+def all_alone(engines: dict[str, Engine], clips: dict[str, DecodedClip]) -> Run:
+    return {name: {clip: engine.run([c])[0] for clip, c in clips.items()} for name, engine in engines.items()}
+
+
+@pytest.fixture(params=RUN_IN)
+def processor(request: pytest.FixtureRequest, engines: dict[str, Engine]) -> Processor:
+    processors = engines[RUN_IN[request.param]].profile.processors
+    return next(processor for processor in processors if processor.id == request.param)
+
+
+@pytest.fixture
+def together(processor: Processor, all_together: Run) -> dict[str, Measured]:
     """Each clip's measurements, taken in one batch with all others."""
-    return dict(zip(clips, engine.run(list(clips.values())), strict=True))
+    return all_together[RUN_IN[processor.id]]
 
 
-@pytest.fixture(scope="module")
-def backwards(engine: Engine, clips: dict[str, DecodedClip]) -> list[Measured]:
-    return engine.run(list(clips.values())[::-1])
+@pytest.fixture
+def backwards(processor: Processor, all_backwards: dict[str, list[Measured]]) -> list[Measured]:
+    """The same, in the opposite order."""
+    return all_backwards[RUN_IN[processor.id]]
 
 
-@pytest.fixture(scope="module")
-def alone(engine: Engine, clips: dict[str, DecodedClip]) -> dict[str, Measured]:
-    return {name: engine.run([clip])[0] for name, clip in clips.items()}
-
-
-@pytest.fixture(params=PROCESSOR_IDS)
-def processor(request: pytest.FixtureRequest, engine: Engine) -> Processor:
-    return next(p for p in engine.profile.processors if p.id == request.param)
+@pytest.fixture
+def alone(processor: Processor, all_alone: Run) -> dict[str, Measured]:
+    """The same, taken clip by clip."""
+    return all_alone[RUN_IN[processor.id]]
 
 
 def values_of(processor: Processor, measured: Measured) -> dict[str, Any]:
@@ -46,7 +68,7 @@ def values_of(processor: Processor, measured: Measured) -> dict[str, Any]:
 
 def test_no_processor_escapes() -> None:
     ids = {processor.id for name in profile_names() for processor in load_profile(name).processors}
-    assert ids == set(PROCESSOR_IDS)
+    assert ids == set(RUN_IN)
 
 
 def test_no_clip_makes_it_fail(processor: Processor, together: dict[str, Measured]) -> None:
@@ -69,10 +91,8 @@ def test_company_changes_nothing(
         assert values_of(processor, result) == values_of(processor, together[name]), name
 
 
-def test_it_gives_exactly_its_columns(processor: Processor, engine: Engine, clips: dict[str, DecodedClip]) -> None:
-    clip = clips["normal"]
-    given = {column.name: None for other in engine.profile.processors for column in other.columns}
-    rows = processor.process([clip], [{name: given.get(name) for name in processor.reads.inputs}])
+def test_it_gives_exactly_its_columns(processor: Processor, clips: dict[str, DecodedClip]) -> None:
+    rows = processor.process([clips["normal"]], [dict.fromkeys(processor.reads.inputs)])
     assert [set(row) for row in rows if isinstance(row, dict)] == [{column.name for column in processor.columns}]
 
 
@@ -121,7 +141,8 @@ def test_inputs_stay_as_they_are(
 
 
 def test_the_recipe_is_the_same_for_the_same_work(processor: Processor, models_folder: Path) -> None:
-    again = next(p for p in load_profile("tiny", models_folder).processors if p.id == processor.id)
+    profile = load_profile(RUN_IN[processor.id], models_folder)
+    again = next(other for other in profile.processors if other.id == processor.id)
     again.load("cpu")
     assert again.recipe == processor.recipe
 

@@ -9,6 +9,7 @@ import pytest
 
 from processors.base import DecodedClip, Processor
 from processors.engine import Engine, Measured
+from tests.processors.conftest import once_each
 from tests.processors.made_clips import face_frames, make_clip, noise, tone
 
 N_CLIPS, ROUNDS = 12, 2
@@ -53,6 +54,11 @@ def split(clips: list[DecodedClip], random: np.random.Generator) -> Iterator[Seq
 @pytest.fixture(scope="module")
 def crowd() -> list[DecodedClip]:
     return make_crowd()
+
+
+@pytest.fixture(scope="module", params=[profile.name for profile, _ in once_each()])
+def engine(request: pytest.FixtureRequest, engines: dict[str, Engine]) -> Engine:
+    return engines[request.param]
 
 
 @pytest.fixture(scope="module")
