@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from store.errors import SettingsError
 from store.records import Column
 
 KEYPOINTS = (
@@ -21,6 +22,12 @@ def pose_column(source: str) -> Column:
                   source=f"{source}; list of {{track: in people_tracks, times_s, keypoints: at each time 17 times "
                   "[x, y, score], x and y in widths and heights of the frame (beyond 0..1 where a joint is outside of "
                   "it), in COCO's order}")  # fmt: skip
+
+
+def check_keypoints(model: str, found: int) -> None:
+    """Raises SettingsError where a model's poses are not of COCO's key points."""
+    if found != len(KEYPOINTS):
+        raise SettingsError(f"model {model!r} finds {found} key points, not COCO's {len(KEYPOINTS)}; choose another")
 
 
 def pose_row(track: int, times_s: Sequence[float], keypoints: Sequence[np.ndarray]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from transformers import VitPoseForPoseEstimation, VitPoseImageProcessor
 from processors.base import NOT_IN_RECIPE, DecodedClip, Failed, Processor, Reads, Row
 from processors.crops import frame_at
 from processors.decode import SAMPLE_LONGEST_PX, SAMPLE_RATE_HZ
-from processors.pose.keypoints import KEYPOINTS, pose_column, pose_row
-from processors.pretrained import check_size, model_folder, weights_digest
+from processors.pose.keypoints import KEYPOINTS, check_keypoints, pose_column, pose_row
+from processors.pretrained import model_folder, weights_digest
 
 SIGHTS_AT_ONCE = 16
 """Chosen: pictures of 192 x 256 px each; more are no faster on a CPU."""
@@ -40,7 +40,7 @@ class VitPose(Processor):
         self._preprocess = VitPoseImageProcessor.from_pretrained(folder, local_files_only=True)
         model: Any = VitPoseForPoseEstimation.from_pretrained(folder, local_files_only=True)
         self._model = model.to(device).eval()
-        check_size(self.options.model, self._model.config.num_labels, len(KEYPOINTS))
+        check_keypoints(self.options.model, self._model.config.num_labels)
         self._digest = weights_digest(folder)
 
     def weights(self) -> dict[str, str]:

@@ -14,8 +14,8 @@ from processors.base import NOT_IN_RECIPE, DecodedClip, Failed, Processor, Reads
 from processors.crops import frame_at
 from processors.decode import SAMPLE_LONGEST_PX, SAMPLE_RATE_HZ
 from processors.models.lock import file_sha256
-from processors.pose.keypoints import KEYPOINTS, pose_column, pose_row
-from processors.pretrained import check_size, model_file
+from processors.pose.keypoints import check_keypoints, pose_column, pose_row
+from processors.pretrained import model_file
 from processors.track.boxes import iou
 from processors.track.detector import DOUBTFUL
 from processors.yolo_model import WEIGHTS, YoloModel
@@ -46,7 +46,7 @@ class YoloPose(Processor):
     def load(self, device: str) -> None:
         weights = model_file(self.options.model, self.options.revision, *WEIGHTS)
         self._model = YoloModel(weights, "pose", device, self.options.min_score)
-        check_size(self.options.model, self._model.n_keypoints, len(KEYPOINTS))
+        check_keypoints(self.options.model, self._model.n_keypoints)
         self._digest = file_sha256(weights)
 
     def weights(self) -> dict[str, str]:

@@ -64,7 +64,9 @@ class Yolo(Detector):
         boxes = [answer.boxes for answer in self._model.answers(frames_rgb)]
         labels = self._model.labels
         return [
-            Detected(each.xyxyn.astype(np.float64), each.conf.astype(np.float64), tuple(labels[int(n)] for n in each.cls))
+            Detected(
+                each.xyxyn.astype(np.float64), each.conf.astype(np.float64), tuple(labels[int(n)] for n in each.cls)
+            )
             for each in boxes
         ]
 
