@@ -31,8 +31,9 @@ LABELS = {0: "person", 1: "chair"}
 
 def build_rtdetr(folder: Path) -> None:
     labels: Any = {"id2label": LABELS, "label2id": {name: i for i, name in LABELS.items()}}
+    stages: Any = {"out_indices": [2, 3, 4]}
     backbone = RTDetrResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 16, 16, 32], depths=[1, 1, 1, 1], layer_type="basic", out_indices=[2, 3, 4]
+        embedding_size=8, hidden_sizes=[8, 16, 16, 32], depths=[1, 1, 1, 1], layer_type="basic", **stages
     )
     config = RTDetrV2Config(
         backbone_config=backbone,
@@ -61,8 +62,9 @@ def build_rtdetr(folder: Path) -> None:
 
 
 def build_vitpose(folder: Path) -> None:
+    layers: Any = {"out_indices": [2]}
     backbone = VitPoseBackboneConfig(
-        image_size=[64, 48], hidden_size=32, num_hidden_layers=2, num_attention_heads=2, out_indices=[2]
+        image_size=[64, 48], hidden_size=32, num_hidden_layers=2, num_attention_heads=2, **layers
     )
     labels: Any = {"num_labels": len(KEYPOINTS)}
     VitPoseImageProcessor(size={"height": 64, "width": 48}).save_pretrained(folder)

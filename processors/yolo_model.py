@@ -47,7 +47,7 @@ class YoloModel:
             self._model: Any = YOLO(weights)
             if self._model.task != task:
                 raise ModelUnavailable(f"{weights} is a model for {self._model.task}, not for {task}; choose another")
-            # The first call sets up all that later calls share, and with it the number of threads: not theirs to change.
+            # The first call sets up what later ones share, and bounds torch's threads, which the engine then sets anew.
             self.answers(np.zeros((1, 64, 64, 3), np.uint8))
 
     @property
@@ -84,7 +84,7 @@ def ids_by(tracker: str, frames_rgb: np.ndarray, found: Sequence[Found], sure: f
     settings = IterableSimpleNamespace(**YAML.load(check_yaml(f"{tracker}.yaml")))
     settings.track_high_thresh = settings.new_track_thresh = sure
     settings.track_buffer = round(GAP_S * SAMPLE_RATE_HZ)
-    begun = TRACKER_MAP[tracker](args=settings)
+    begun: Any = TRACKER_MAP[tracker](args=settings)
     height, width = frames_rgb.shape[1:3]
     ids = []
     for frame, (boxes, scores) in zip(frames_rgb, found, strict=True):

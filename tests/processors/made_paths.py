@@ -27,7 +27,11 @@ class Walk:
 
     def switches(self, tracks: Sequence[Track]) -> int:
         """How often somebody's track is another than at their last sight that had one."""
-        owner = {(t, *box): track for track, one in enumerate(tracks) for t, box in zip(one.times_s, one.boxes_xyxy)}
+        owner = {
+            (t, *box): track
+            for track, one in enumerate(tracks)
+            for t, box in zip(one.times_s, one.boxes_xyxy, strict=False)
+        }
         last: dict[int, int] = {}
         n_switches = 0
         for time_s, (boxes, _), people in zip(self.times_s, self.found, self.people, strict=True):

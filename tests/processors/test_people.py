@@ -92,7 +92,7 @@ def save_net(path: Path, answer: np.ndarray) -> Path:
 
 
 def test_yolox_decodes_cells_strides_and_the_margin_below_the_frame(tmp_path: Path) -> None:
-    """Cell (2, 1) of the grid of 16 px: middle at (2.5 * 16, 1.25 * 16), size 16 px times e and 1; frames of 64 x 32."""
+    """Cell (2, 1) of the grid of 16 px: middle at (2.5 * 16, 1.25 * 16), size 16 px times e and 1; shown at 64 x 32."""
     answer = np.zeros((1, 84, 85), np.float32)
     answer[0, 64 + 1 * 4 + 2, :7] = [0.5, 0.25, 1.0, 0.0, 0.9, 0.8, 0.1]
     answer[0, 0, :7] = [0.0, 0.0, 0.0, 0.0, 0.3, 0.2, 0.2]  # too doubtful for anything
@@ -151,7 +151,7 @@ def test_a_tracker_that_is_none_is_told(models_folder: Path) -> None:
 
 def test_yolo_without_its_package_is_told(models_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ultralytics", None)
-    with pytest.raises(ModelUnavailable, match="AGPL-3.0 and not installed: get it with `uv sync --extra yolo`"):
+    with pytest.raises(ModelUnavailable, match=r"AGPL-3\.0 and not installed: get it with `uv sync --extra yolo`"):
         create_processor("track.yolo", {"model": str(models_folder / "tiny" / "yolo")}).load("cpu")
 
 

@@ -40,7 +40,7 @@ def test_each_sight_of_each_person_has_a_pose_of_17_points(vitpose: Any) -> None
     assert np.array(rows[0]["keypoints"]).shape == (2, 17, 3)
     assert len(KEYPOINTS) == 17
     scores = np.array(rows[0]["keypoints"])[..., 2]
-    assert (0.0 <= scores).all()
+    assert (scores >= 0.0).all()
     assert (scores <= 1.0).all()
 
 

@@ -109,7 +109,7 @@ def test_a_wrong_extension_is_told_what_is_wrong(tmp_path: Path, head: str, told
 
 @pytest.mark.parametrize("name", ["unheard", "missing.toml", ""])
 def test_an_unknown_profile_is_told_the_known_ones(name: str) -> None:
-    with pytest.raises(SettingsError, match="choose measured, pretrained, pretrained-onnx, .*, tiny"):
+    with pytest.raises(SettingsError, match=r"choose measured, pretrained, pretrained-onnx, .*, tiny"):
         load_profile(name)
 
 
