@@ -119,13 +119,13 @@ def test_a_detector_without_a_label_for_people_is_refused(models_folder: Path, t
         create_processor("track.rtdetr", {"model": str(tmp_path)}).load("cpu")
 
 
-def test_rtdetr_answers_for_a_frame_whatever_the_frames_beside_it(engine: Engine) -> None:
+def test_rtdetr_s_answers_are_those_of_their_frames(engine: Engine) -> None:
     rtdetr: Any = next(p for p in engine.profile.processors if p.id == "track.rtdetr")
-    frames = face_frames(11, 0, 10)
-    together, alone = rtdetr.detected(frames), rtdetr.detected(frames[9:10])
-    assert len(together) == 11
-    assert together[9].labels == alone[0].labels
-    assert together[9].boxes_xyxy == pytest.approx(alone[0].boxes_xyxy, abs=1e-4)
+    frames = face_frames(4, 0, 30)
+    one_by_one = [rtdetr.detected(frame[None])[0] for frame in frames]
+    for found, alone in zip([*rtdetr.detected(frames), *rtdetr._answers(frames)], [*one_by_one] * 2, strict=True):
+        assert found.labels == alone.labels
+        assert found.boxes_xyxy == pytest.approx(alone.boxes_xyxy, abs=1e-4)
 
 
 @pytest.fixture(scope="module")
