@@ -69,7 +69,7 @@ class Engine:
         recipes: dict[str, str] = {}
         giver = {column.name: p.id for p in self.profile.processors for column in p.columns}
         for processor in self.profile.processors:
-            read = sorted({giver[name] for name in processor.reads.columns})
+            read = sorted({giver[name] for name in processor.reads.inputs if name in giver})
             recipes[processor.id] = digest([processor.recipe, [recipes[other] for other in read]])[:16]
         return recipes
 
@@ -88,7 +88,7 @@ class Engine:
         views = _Views()
         for processor in self.profile.processors:
             for batch in _batches(list(unique.values()), processor.max_batch):
-                inputs = [{name: rows[clip.clip_id][name] for name in processor.reads.columns} for clip in batch]
+                inputs = [{name: rows[clip.clip_id].get(name) for name in processor.reads.inputs} for clip in batch]
                 results = _measure(processor, [views.of(clip, processor.reads) for clip in batch], inputs)
                 for clip, result in zip(batch, results, strict=True):
                     if isinstance(result, Failed):

@@ -59,7 +59,7 @@ def create_profile(name: str, processors: Sequence[Processor]) -> Profile:
 
     Raises:
         SettingsError: a processor or a column that is there twice, a column that is read and nobody gives,
-            processors that wait for each other, or one that reads more than clips hold.
+            processors that wait for each other (also for optional columns), or one that reads more than clips hold.
     """
     _check_unique(name, processors)
     for processor in processors:
@@ -142,7 +142,7 @@ def _in_running_order(name: str, processors: Sequence[Processor]) -> tuple[Proce
             )
     waiting, ready, order = list(processors), set[str](), list[Processor]()
     while waiting:
-        runnable = [processor for processor in waiting if ready.issuperset(processor.reads.columns)]
+        runnable = [p for p in waiting if ready.issuperset(given.intersection(p.reads.inputs))]
         if not runnable:
             ids = ", ".join(processor.id for processor in waiting)
             raise SettingsError(f"profile {name}: {ids} wait for each other's columns; break the circle")

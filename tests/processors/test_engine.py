@@ -65,6 +65,16 @@ class Doubler(Fake):
         return [{"double": None if row["length"] is None else 2.0 * row["length"]} for row in inputs]
 
 
+class Hoper(Fake):
+    """The length, where somebody measures it."""
+
+    reads = Reads(optional=("length",))
+    columns = (Column(name="hoped", kind="json"),)
+
+    def process(self, clips: Sequence[DecodedClip], inputs: Sequence[Row]) -> list[Row | Failed]:
+        return [{"hoped": list(row.values())} for row in inputs]
+
+
 class Looker(Fake):
     """What it is given to see and hear."""
 
@@ -156,6 +166,25 @@ def test_a_missing_model_ends_the_run_instead_of_failing_clips() -> None:
 def test_a_processor_that_reads_a_column_runs_after_the_one_that_gives_it() -> None:
     (result,) = run([Doubler(), Fake()], *seconds(2))
     assert result.values == {"length": 2.0, "double": 4.0}
+
+
+def test_an_optional_column_is_none_where_the_profile_does_not_give_it() -> None:
+    (result,) = run([Hoper()], *seconds(2))
+    assert result.values == {"hoped": [None]}
+
+
+def test_an_optional_column_that_is_given_is_computed_first() -> None:
+    (result,) = run([Hoper(), Fake()], *seconds(2))
+    assert result.values == {"length": 2.0, "hoped": [2.0]}
+
+
+def test_a_recipe_covers_the_optional_columns_that_are_there() -> None:
+    alone = Engine(create_profile("made", [Hoper()])).recipes["fake.hoper"]
+    given, other = (
+        Engine(create_profile("made", [Hoper(), Fake(Options(factor=factor))])).recipes["fake.hoper"]
+        for factor in (1.0, 3.0)
+    )
+    assert len({alone, given, other}) == 3
 
 
 def test_frames_are_thinned_and_shrunk_and_sound_withheld_as_asked() -> None:

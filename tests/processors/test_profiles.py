@@ -84,9 +84,10 @@ def test_a_column_given_twice_is_refused() -> None:
         create_profile("made", [made("One", "length"), made("Two", "length")])
 
 
-def test_processors_that_wait_for_each_other_are_refused() -> None:
+@pytest.mark.parametrize("hatched", [Reads(columns=("egg",)), Reads(optional=("egg",))])
+def test_processors_that_wait_for_each_other_are_refused(hatched: Reads) -> None:
     egg = made("Egg", "egg", Reads(columns=("hen",)))
-    hen = made("Hen", "hen", Reads(columns=("egg",)))
+    hen = made("Hen", "hen", hatched)
     with pytest.raises(SettingsError, match=r"fake\.egg, fake\.hen wait for each other"):
         create_profile("made", [egg, hen])
 
