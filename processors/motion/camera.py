@@ -83,7 +83,7 @@ class CameraMotion(Processor):
     def _measured(self, clip: DecodedClip, row: Row) -> Row:
         if len(clip.frames_rgb) < 2 or min(clip.frames_rgb.shape[1:3]) < LEAST_SIDE_PX:
             return dict.fromkeys(column.name for column in self.columns)
-        tracks = [(name, track) for name in TRACKED for track in row[name] or ()]
+        tracks = [(name, track) for name in TRACKED for track in row.get(name) or ()]
         steps = _steps(clip, tracks)
         speeds = np.array([_speed(step) for step in steps])
         known = ~np.isnan(speeds).any(axis=1)
