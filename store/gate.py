@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from store.clips import ClipRow
+from store.filters import FILTERS, Filter, filtered
 from store.records import Decision, digest
 
 
@@ -16,15 +17,15 @@ from store.records import Decision, digest
 class GateOptions:
     """Thresholds; chosen, and kept with every decision."""
 
-    black_share: float = 0.8
-    """Share of black frames from which a clip is dropped."""
+    filters: tuple[Filter, ...] = FILTERS
+    """What is bad enough to be dropped, or held for a person's review."""
     outlier_score: float = 0.9
     """GLOSH score from which a flagged clip waits for a person; clustering flags by the same number."""
 
     @property
     def recipe(self) -> str:
         """Hash of the thresholds."""
-        return digest(["gate", 1, asdict(self)])[:16]
+        return digest(["gate", 2, asdict(self)])[:16]
 
 
 def judge(row: ClipRow, source: Mapping[str, Any] | None, options: GateOptions) -> tuple[Decision, ...]:
@@ -39,7 +40,7 @@ def judge(row: ClipRow, source: Mapping[str, Any] | None, options: GateOptions) 
     rules = (
         _licence(row, released),
         _age(row, released),
-        _signal(row, options),
+        filtered(row, options.filters, review),
         _outlier(row, options, review),
         _review(review),
     )
@@ -86,20 +87,6 @@ def _age(row: ClipRow, released: Mapping[str, Any]) -> Iterator[Decision]:
             score=None if faces is None else float(faces),
             threshold=0.0,
         )
-
-
-def _signal(row: ClipRow, options: GateOptions) -> Iterator[Decision]:
-    share = row.get("black_share")
-    if share is None:
-        return
-    black = share >= options.black_share
-    yield Decision(
-        rule="signal",
-        verdict="drop" if black else "keep",
-        reason=f"{share:.0%} of its frames are black" if black else "the picture shows something",
-        score=float(share),
-        threshold=options.black_share,
-    )
 
 
 def _outlier(row: ClipRow, options: GateOptions, review: Mapping[str, Any] | None) -> Iterator[Decision]:

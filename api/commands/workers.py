@@ -25,6 +25,7 @@ Media = Annotated[
 Grace = Annotated[
     float, typer.Option(min=0, help="Seconds that a busy step may take to finish its record at a stop; 0: leave it.")
 ]
+Device = Annotated[str, typer.Option(help="Where models compute: auto, cpu, cuda or cuda:<number>.")]
 Cluster = Annotated[str, typer.Option(help="host:port of the Kafka cluster.")]
 
 
@@ -48,6 +49,11 @@ def streams_command(data: Path, broker: str, profile: str, concepts: Path, **opt
     return tuple(command)
 
 
+def texts_command(data: Path, profile: str) -> tuple[str, ...]:
+    """The command that starts the model that compares texts with clips."""
+    return (sys.executable, "-m", "api.texts_worker", "--profile", profile, "--models", str(data.resolve() / "models"))
+
+
 def work(
     steps: Annotated[str, typer.Option(help="all, or names of steps with commas between them.")],
     broker: Cluster,
@@ -56,11 +62,12 @@ def work(
     concepts: Concepts = Path("concepts.yaml"),
     media: Media = None,
     metrics_port: Annotated[int, typer.Option(min=0, max=65535, help="For Prometheus; 0 takes a free one.")] = 0,
+    device: Device = "auto",
     grace: Grace = 0.0,
     log_format: Logs = LogFormat.TEXT,
 ) -> None:
     """Run some steps as one worker of a cluster; start as many as you like. Ctrl-C ends it, nothing is lost."""
-    told: Json = {"steps": steps, "media": media, "metrics_port": metrics_port, "grace": grace}
+    told: Json = {"steps": steps, "media": media, "device": device, "metrics_port": metrics_port, "grace": grace}
     _become(streams_command(data, broker, profile, concepts, **told, log_format=log_format.value, stay=True))
 
 

@@ -15,7 +15,7 @@ from streams.metrics import StepMetrics
 from streams.runner import Step
 from streams.steps.curate import Curate
 from streams.steps.densify import Densify
-from streams.steps.embed import Embed, measured_columns
+from streams.steps.embed import Embed, load_models, measured_columns
 from streams.steps.persist import Persist
 from streams.steps.resume import Resume
 from streams.steps.schedule import Schedule
@@ -30,6 +30,7 @@ class Workplace:
     """Where and by what the steps work.
 
     data: folder of the store. profile: name of a model profile, or path to a TOML file. concepts: concepts.yaml.
+    device: where models compute (see `processors.device.choose_device`).
     media: object storage of a new store's media (see `store.store.choose_media`); None: where they are, or in `data`.
     chunk_s: footage that is read as one piece of work; what is longer is shared out.
     """
@@ -37,7 +38,7 @@ class Workplace:
     data: Path
     profile: str
     concepts: Path
-    device: str = "cpu"
+    device: str = "auto"
     media: str | None = None
     chunk_s: float = CHUNK_S
 
@@ -54,8 +55,10 @@ async def open_road(
     every column that the profile and the annotation need.
 
     Raises:
-        SettingsError: profile or concepts cannot work.
+        SettingsError: profile, device or concepts cannot work.
+        ModelUnavailable: the steps measure clips, and a model of the profile that is not optional is missing.
     """
+    metrics = metrics or StepMetrics()
     if place.media is not None:
         choose_media(place.data, place.media)
     _sweep(place.unfinished.parent)
@@ -74,13 +77,16 @@ async def open_road(
         "resume": lambda: Resume(store, reader("resume")),
         "embed": lambda: Embed(embedding),
         "densify": lambda: Densify(annotator),
-        "persist": lambda: Persist(store, place.data, snapshots, clock, (metrics or StepMetrics()).queryable),
+        "persist": lambda: Persist(store, place.data, snapshots, clock, metrics.queryable),
         "curate": lambda: Curate(place.data, place.concepts),
         "schedule": lambda: Schedule(store, clock),
         "train": lambda: Train(store, place.data, place.unfinished, clock),
         "snapshot": lambda: Snapshot(store, snapshots),
     }
-    if "embed" not in names:
+    if "embed" in names:
+        for processor, reason in (await load_models(embedding)).items():
+            metrics.absent.labels(processor, reason.partition("; ")[0]).set(1)
+    else:
         embedding.kill()
     return store, [make[name]() for name in STEPS if name in names]
 

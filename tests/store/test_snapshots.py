@@ -227,7 +227,7 @@ def test_an_empty_store_has_nothing_to_publish(store, tmp_path):
 
 def test_a_store_of_held_clips_says_what_they_are_held_for(store, ingest, tmp_path):
     ingest(store, FACES, BLACK)
-    with pytest.raises(InputError, match="nothing to publish: 3 held for age; 1 dropped for signal"):
+    with pytest.raises(InputError, match="nothing to publish: 3 held for age; 1 dropped for black"):
         create_snapshot(store, request("v1"), tmp_path)
     assert not (tmp_path / "v1").exists()
 
