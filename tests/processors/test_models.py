@@ -61,8 +61,7 @@ def test_what_was_pulled_is_locked_and_loads_without_a_network(hub: Hub, tmp_pat
     assert (locked.revision, locked.licence) == (ONE, "apache-2.0")
     contents = hub.repositories[MODEL].commits[ONE]
     assert {name: (file.bytes, file.sha256) for name, file in locked.files.items()} == {
-        name: (len(contents[name]), sha256(contents[name]))
-        for name in NEEDED
+        name: (len(contents[name]), sha256(contents[name])) for name in NEEDED
     }
     processor = load_profile(write_profile(tmp_path, BASE), tmp_path).processors[0]
     processor.load("cpu")
