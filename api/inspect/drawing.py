@@ -27,7 +27,7 @@ def frame_svg(
 ) -> str:
     """The frame and what lies on it as one group that the page shows in several places."""
     width, height = size
-    parts = [f'<image href="{uri}" width="{width}" height="{height}"/>']
+    parts = [f'<image href="{uri}" width="{width}" height="{height}" decoding="sync"/>']
     for sight in sights:
         colour = colours.get(sight.owner, COLOURS[0])
         parts.append(_box(sight, colour, width, height) if sight.box_xyxy else _bones(sight, colour, width, height))
@@ -38,18 +38,22 @@ def _box(sight: Sight, colour: str, width: int, height: int) -> str:
     left, top, right, bottom = (
         value * size for value, size in zip(sight.box_xyxy, (width, height, width, height), strict=True)
     )
-    text = height / 22
-    above = top > text * 1.5
-    tag_y = top - text * 1.4 if above else top
-    tag_width = len(sight.label) * text * 0.56 + text * 0.6
-    tag_x = min(left, width - tag_width)
     dash = "" if sight.certain else ' stroke-dasharray="4 3" opacity="0.75"'
-    return (
+    box = (
         f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}" rx="2" fill="none"'
         f' stroke="{colour}" stroke-width="{height / 110:.2f}"{dash}/>'
-        f'<g class="tag"><rect x="{tag_x:.1f}" y="{tag_y:.1f}" width="{tag_width:.1f}" height="{text * 1.4:.1f}" rx="2"'
-        f' fill="{colour}"/><text x="{tag_x + text * 0.3:.1f}" y="{tag_y + text * 1.05:.1f}" font-size="{text:.1f}"'
-        f' fill="#fff">{escape(sight.label)}</text></g>'
+    )
+    return box + _tag(sight.label, colour, left, top, width, height / 24) if sight.label else box
+
+
+def _tag(label: str, colour: str, left: float, top: float, width: int, text: float) -> str:
+    """The label above a box's left corner, inside it where there is no room; `text` is the letters' size."""
+    wide, high = len(label) * text * 0.54 + text * 0.6, text * 1.4
+    x, y = max(0.0, min(left, width - wide)), top - high if top > high else top
+    return (
+        f'<g class="tag"><rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}" rx="2" fill="{colour}"/>'
+        f'<text x="{x + text * 0.3:.1f}" y="{y + text * 1.05:.1f}" font-size="{text:.1f}" fill="#fff">{escape(label)}'
+        "</text></g>"
     )
 
 

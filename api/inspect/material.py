@@ -26,6 +26,8 @@ WITHHELD = "identity"
 SAME_TIME_S = 0.002
 LONGEST_GAP_S = 1.0
 """A box between two sights no further apart than this is shown, dashed, where it would lie."""
+LEAST_RANGE = {"frame heights/s": 0.05, "1/s": 0.05, "deg/s": 4.0, "dBFS": 12.0, "Hz": 50.0}
+"""A chart of this unit spans so much at least, so that noise does not look like an event."""
 Point = tuple[float, float | None]
 """Time in seconds and value."""
 
@@ -52,7 +54,8 @@ class Chart:
 
 @dataclass(frozen=True)
 class Sight:
-    """A box or a skeleton at a time. box_xyxy and keypoints in 0..1 of the frame; certain: False between sights."""
+    """A box or a skeleton at a time. box_xyxy and keypoints in 0..1 of the frame; certain: False between sights; label:
+    empty where there is nothing to tell apart."""
 
     owner: tuple[str, int]
     label: str
@@ -116,7 +119,7 @@ def material_of(row: ClipRow, columns: Sequence[Column]) -> Material:
 
 def _sort_in(material: Material, column: Column, value: Any) -> None:
     if isinstance(value, dict) and value and all(_is_number(part) for part in value.values()):
-        material.distributions.append((column, value))
+        material.distributions.append((column, _in_told_order(value, column.source)))
     elif _are_tracks(value) and any("boxes_xyxy" in entry or "keypoints" in entry for entry in value):
         material.tracks[column.name] = value
         if any("boxes_xyxy" in entry for entry in value):
@@ -134,6 +137,12 @@ def _sort_in(material: Material, column: Column, value: Any) -> None:
         material.marks.append((column, value))
     else:
         material.others.append((column, value))
+
+
+def _in_told_order(shares: Mapping[str, float], source: str) -> dict[str, float]:
+    """The shares in the order in which the column's source names them: the table holds them by name."""
+    told = {label: source.find(label) for label in shares}
+    return dict(sorted(shares.items(), key=lambda share: (told[share[0]] < 0, told[share[0]])))
 
 
 def _is_number(value: Any) -> bool:
@@ -174,8 +183,8 @@ def _track_charts(column: Column, value: Sequence[Mapping[str, Any]], material: 
             lines.setdefault(name, []).append(Line(f"{label}{owner[1]}", points, owner))
     charts = []
     for name, found in lines.items():
-        plain = column.model_copy(update={"low": None, "high": None}) if "scores" in name else column
-        charts += _charts(f"{column.name} · {name}", plain, found)
+        scale = {"low": 0.0, "high": 1.0, "unit": ""} if name == "scores" else {}
+        charts += _charts(f"{column.name} · {name}", column.model_copy(update=scale), found)
     return charts
 
 
@@ -199,9 +208,11 @@ def _charts(title: str, column: Column, lines: Sequence[Line]) -> list[Chart]:
         return [Chart(title, column, tuple(lines), column.low, column.high)]
     near_zero = column.low == 0.0 or min(values) < 0.0 < max(values)
     low, high = (min(0.0, *values), max(0.0, *values)) if near_zero else (min(values), max(values))
-    if high - low < 1e-9:
-        low, high = low - 0.5, high + 0.5
-    return [Chart(title, column, tuple(lines), low, high)]
+    lacking = max(0.0, LEAST_RANGE.get(column.unit, 1e-6) - (high - low))
+    if near_zero:  # zero stays where it is
+        share = high / (high - low) if high > low else 1.0
+        return [Chart(title, column, tuple(lines), low - lacking * (1.0 - share), high + lacking * share)]
+    return [Chart(title, column, tuple(lines), low - lacking / 2, high + lacking / 2)]
 
 
 def sights_at(material: Material, time_s: float) -> list[Sight]:
@@ -211,7 +222,7 @@ def sights_at(material: Material, time_s: float) -> list[Sight]:
         for place, entry in enumerate(tracks):
             if entry.get("apart"):
                 sights += [
-                    Sight((column, 0), column.removesuffix("_boxes"), tuple(box))
+                    Sight((column, 0), "", tuple(box))
                     for at_s, box in zip(entry["times_s"], entry["boxes_xyxy"], strict=True)
                     if abs(at_s - time_s) <= SAME_TIME_S
                 ]

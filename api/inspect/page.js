@@ -63,5 +63,8 @@ document.addEventListener("keydown", (event) => {
   const step = {ArrowLeft: -0.25, ArrowRight: 0.25}[event.key];
   if (step) { halt(); show(now + step); event.preventDefault(); }
 });
+const stage = document.querySelector(".stage");
+stage.style.minHeight = `${stage.offsetHeight}px`;  // the frame follows into the corner while its place is out of sight
+new IntersectionObserver(([seen]) => stage.classList.toggle("away", !seen.isIntersecting)).observe(stage);
 addEventListener("resize", () => show(now));
 show(facts.duration / 2);

@@ -18,7 +18,7 @@ from api.inspect.timeline import about_column, readings, timeline
 from api.routes.why import ClipWhy
 from processors.base import DecodedClip
 from store.clips import ClipRow
-from store.records import Column, Json
+from store.records import Column
 
 LONGEST_TEXT = 160
 
@@ -36,7 +36,7 @@ def page(row: ClipRow, columns: Sequence[Column], why: ClipWhy, clip: DecodedCli
     parts = [_header(row, why, name)]
     if clip is not None:
         parts += [_top(clip, material, row, colours), _timeline(clip, material, row, colours)]
-    parts += [_distributions(material), _numbers(material), _decisions(why), _recipes(row, why)]
+    parts += [_distributions(material), _numbers(material), _decisions(why), _recipes(why)]
     if clip is not None:
         parts.append(_all_frames(clip))
     css, script = ((files("api.inspect") / file).read_text(encoding="utf-8") for file in ("page.css", "page.js"))
@@ -89,8 +89,7 @@ def _top(clip: DecodedClip, material: Material, row: ClipRow, colours: Mapping[t
     if clip.audio is not None and len(clip.audio):
         sound = f'<audio preload="auto" src="{wav_uri(clip.audio, clip.audio_rate_hz)}"></audio>'
     legend = "".join(
-        f'<span><i style="background:{colours[owner]}"></i>{escape(owner[0].removesuffix("_tracks"))} {owner[1]}</span>'
-        for owner in material.owners
+        f'<span><i style="background:{colours[owner]}"></i>{escape(_owner(owner))}</span>' for owner in material.owners
     )
     return (
         f'<svg width="0" height="0" style="position:absolute" aria-hidden="true"><defs>{frames}</defs></svg>'
@@ -99,6 +98,12 @@ def _top(clip: DecodedClip, material: Material, row: ClipRow, colours: Mapping[t
         f'<button id="play" type="button">Play</button>{sound}<span id="frameno"></span>'
         f'<span class="legend">{legend}</span></div></section><div>{_annotation(material, row)}</div></div>'
     )
+
+
+def _owner(owner: tuple[str, int]) -> str:
+    """What the legend calls a track."""
+    column, number = owner
+    return f"{column.removesuffix('_tracks')} {number}" if column.endswith("_tracks") else column.replace("_", " ")
 
 
 def _annotation(material: Material, row: ClipRow) -> str:
@@ -172,9 +177,7 @@ def _bar(label: str, value: str, left: float, width: float, middle: bool = False
 
 def _numbers(material: Material) -> str:
     lines = [_number(column, value) for column, value in material.numbers]
-    lines += [
-        _number(column, _json_text(value)) for column, value in material.others if column.name not in material.tracks
-    ]
+    lines += [_long(column, value) for column, value in material.others if column.name not in material.tracks]
     missing = ", ".join(column.name for column in material.missing)
     nothing = f"<p><small>not found, or not measured: {escape(missing)}</small></p>" if missing else ""
     return f'<section><h2>Values</h2><div class="numbers">{"".join(lines)}</div>{nothing}</section>'
@@ -193,6 +196,15 @@ def _number(column: Column, value: Any) -> str:
     )
 
 
+def _long(column: Column, value: Any) -> str:
+    """A value that is neither number, text, curve nor any other known form."""
+    told = escape(_told(json.dumps(value, ensure_ascii=False, separators=(", ", ": "))))
+    return (
+        f'<div class="number long {_who(column)}"><span class="of" title="{escape(about_column(column))}">'
+        f'{escape(column.name)}</span><span class="is">{"none" if value in ([], {}) else told}</span></div>'
+    )
+
+
 def _decisions(why: ClipWhy) -> str:
     rows = [
         (f'<span class="{d.verdict}">{d.verdict}</span>', escape(d.rule), _text(d.score), _text(d.threshold),
@@ -207,7 +219,7 @@ def _decisions(why: ClipWhy) -> str:
     return table + _table("Reviews", ("when", "of", "verdict", "covers", "by", "why"), reviews)
 
 
-def _recipes(row: ClipRow, why: ClipWhy) -> str:
+def _recipes(why: ClipWhy) -> str:
     measured = {name: why.recipes.measured.get(name) for name in sorted({*why.recipes.measured, *why.failed})}
     recipes = {"segment": why.recipes.segment, **measured}
     recipes |= {"annotation": why.recipes.annotation, "curation": why.recipes.curation}
@@ -265,10 +277,6 @@ def _text(value: Any) -> str:
 
 def _told(text: str) -> str:
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
-
-
-def _json_text(value: Json | list[Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(", ", ": ")) if value else "none"
 
 
 def _seconds(value: float | None) -> str:

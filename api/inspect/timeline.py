@@ -113,7 +113,7 @@ def _sound(clip: DecodedClip, material: Material) -> list[str]:
     name = "log-mel" + (f"<small>{', '.join(over)}</small>" if over else "")
     scale = "".join(
         f'<span class="hz" style="bottom:{mel_height(hz):.1%}">{label}</span>'
-        for hz, label in ((100, "100"), (500, "500"), (1000, "1k"), (2000, "2k"), (4000, "4k"))
+        for hz, label in ((200, "200 Hz"), (500, "500"), (1000, "1k"), (2000, "2k"), (4000, "4k"))
     )
     drawing = spectrogram_svg(spectrogram_uri(clip.audio, clip.audio_rate_hz), clip.duration_s, curves, marks)
     return [
@@ -123,15 +123,10 @@ def _sound(clip: DecodedClip, material: Material) -> list[str]:
 
 
 def _chart(number: int, chart: Chart, duration_s: float, colours: Mapping[tuple[str, int], str]) -> str:
-    unit = f" {escape(chart.column.unit)}" if chart.column.unit else ""
-    scale = (
-        f'<span class="top">{chart.high:.3g}{unit}</span><output id="read{number}"></output>'
-        f'<span class="foot">{chart.low:.3g}</span>'
-    )
-    about = about_column(chart.column)
-    return _row(
-        "chart", _title(chart.title), about, chart_svg(chart, duration_s, colours), scale, chart.column.measured
-    )
+    unit = f"<small>{escape(chart.column.unit)}</small>" if chart.column.unit else ""
+    scale = f'<span>{chart.high:.3g}</span><output id="read{number}"></output><span>{chart.low:.3g}</span>'
+    name, about = _title(chart.title) + unit, about_column(chart.column)
+    return _row("chart", name, about, chart_svg(chart, duration_s, colours), scale, chart.column.measured)
 
 
 def about_column(column: Column) -> str:

@@ -9,8 +9,8 @@ of the camera's own flow ends up in the subject's motion (`leak`: the difference
 at rest, as a share of the flow that the camera makes); and milliseconds per picture.
 
 Seen on a busy core: with the box known, medians of 0.0005 to 0.006 in every single motion up to 0.8 heights/s, 90%
-below 0.01 with nobody or a third of the width taken, up to 0.2 with two thirds taken by a person of one piece (before a sky
-without structure); unknown, 0.2 to 1.0 there. Leak -2 to 7%, 17% in a fast pan behind a large subject. 10 ms a
+below 0.01 with nobody or a third of the width taken, up to 0.2 with two thirds taken by a person of one piece (before
+a sky without structure); unknown, 0.2 to 1.0 there. Leak -2 to 7%, 17% in a fast pan behind a large subject. 10 ms a
 picture. (`all` is wrong by 0.03 because its truth is told in the scene's heights, which the zoom changes.)
 
 The same at 10 Hz inside the decode pass, without boxes, was tried before this was chosen: medians of 0.002 to 0.003,
