@@ -20,8 +20,8 @@ RISE_S = 0.05
 BURST_LAGS_S = (0.1, 1.5)
 """Chosen: from ten bursts per second to slow breathing."""
 LEAST_REGULARITY = 0.2
-"""Chosen: below this the bursts have no rate. All laughs of the Deeply set reach it and three of four pantings; no sigh,
-one of eight moans and of EmoGator's vocal bursts, which mostly are one sound, one in ten."""
+"""Chosen: below this the bursts have no rate. All laughs of the Deeply set reach it and three of four pantings; no
+sigh, one of eight moans and of EmoGator's vocal bursts, which mostly are one sound, one in ten."""
 
 
 def levels_db(spectra: np.ndarray) -> np.ndarray:

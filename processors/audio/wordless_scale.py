@@ -1,7 +1,7 @@
 """Where the statistics of `processors/audio/wordless.py` lie, so that each has the same say within its kind.
 
 Measured once over the 180 vocal bursts (6 speakers, 30 emotions) of EmoGator (Buhl 2023, Apache-2.0) that the
-project develops with, rounded; no label was used. In the order of `wordless.statistics`, one kind per line. Changing
+project develops with, rounded; no label was used. In the order of `wordless.statistics`, a kind begins on a new line. Changing
 a number changes every vector: raise `Wordless.version` with it.
 """
 
@@ -11,7 +11,8 @@ WORDLESS_CENTRE = (
     -297.48, -175.34, -89.70, 58.92, 227.33, 646.62,
     6.25, 4.92, 0.131, 12.74,
     0.448, -0.122, 7.72, 0.22,
-    0.875, 0.844, 0.782, 0.72, 0.631, 0.516, 0.407, 0.277, 0.132, -0.0388, -0.202, -0.321, -0.354, -0.28, -0.107, 0.0534,
+    0.875, 0.844, 0.782, 0.72, 0.631, 0.516, 0.407, 0.277, 0.132, -0.0388, -0.202, -0.321, -0.354,
+    -0.28, -0.107, 0.0534,
 )
 """Means."""
 
