@@ -1,8 +1,8 @@
 """Where the statistics of `processors/audio/wordless.py` lie, so that each has the same say within its kind.
 
 Measured once over the 180 vocal bursts (6 speakers, 30 emotions) of EmoGator (Buhl 2023, Apache-2.0) that the
-project develops with, rounded; no label was used. In the order of `wordless.statistics`, a kind begins on a new line. Changing
-a number changes every vector: raise `Wordless.version` with it.
+project develops with, rounded; no label was used. In the order of `wordless.statistics`; a kind begins on a new
+line. Changing a number changes every vector: raise `Wordless.version` with it.
 """
 
 # fmt: off
