@@ -14,6 +14,8 @@ PITCH_LOW_HZ, PITCH_HIGH_HZ = 62.0, 890.0
 BAND_HZ = (60.0, 4000.0)
 LIMIT_DB = 20.0
 """Chosen: a share of 0.99 harmonic power; the measure is not exact to more."""
+QUIET = 1e-8
+"""Chosen: what lies 80 dB below the loudest frame has no harmonics, whatever is left of it."""
 LEAST_S = 0.01
 """What the filter needs at its edges."""
 
@@ -33,7 +35,8 @@ def harmonicity_db(audio: np.ndarray, rate_hz: int) -> np.ndarray:
     # The lags of a windowed sound are divided by the window's own, so that a perfect period reaches one.
     own = irfft(np.abs(rfft(taper, n_fft)) ** 2, n_fft)
     correlation = irfft(np.abs(rfft(framed(band, window, hop) * taper, n_fft, axis=1)) ** 2, n_fft, axis=1)
-    normalised = correlation / (correlation[:, :1] + 1e-9) / (own / own[0] + 1e-3)
+    energy = correlation[:, :1]
+    normalised = correlation / (energy + QUIET * energy.max() + 1e-12) / (own / own[0] + 1e-3)
     lag_low, lag_high = round(rate_hz / PITCH_HIGH_HZ), round(rate_hz / PITCH_LOW_HZ)
     low = 1.0 / (1.0 + 10.0 ** (LIMIT_DB / 10.0))
     share = np.clip(normalised[:, lag_low:lag_high].max(axis=1), low, 1.0 - low)

@@ -10,6 +10,7 @@ A turned head, a hand or a second mouth at the same pace misleads it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -69,8 +70,8 @@ class Sounding(Processor):
     Options = Options
     columns = (
         Column(name="sounding_tracks", kind="json",
-               source="list of {track of face_tracks, probability that the voice is its}; synchrony of mouth motion and "
-               "voice level, and motion of the mouth over that of the eyes, with chosen constants"),
+               source="list of {track of face_tracks, probability that the voice is its}; synchrony of mouth motion "
+               "and voice level, and motion of the mouth over that of the eyes, with chosen constants"),
         Column(name="sounding_unseen", kind="float", low=0.0, high=1.0,
                source="probability that the voice comes from none of sounding_tracks"),
     )  # fmt: skip
@@ -124,7 +125,7 @@ def log_odds(clip: DecodedClip, track: Mapping[str, Any], level_db: np.ndarray) 
 
 def synchrony(mouth: np.ndarray, level_db: np.ndarray) -> float:
     """Log likelihood ratio of a correlation of `SPEAKER_R` over none, from two series float64 [N], N > 3."""
-    if mouth.std() < 1e-9 or level_db.std() < 1e-9:
+    if min(mouth.std(), level_db.std()) < 1e-6:
         return 0.0
     r = np.clip(np.corrcoef(mouth, level_db)[0, 1], -0.99, 0.99)
     expected = np.arctanh(SPEAKER_R)
@@ -171,10 +172,10 @@ def mouth_motion(pictures: Sequence[np.ndarray]) -> np.ndarray:
     In units of the face's contrast; the upper faces are laid on top of each other first.
     """
     changes = []
-    for before, after in zip(pictures, pictures[1:], strict=False):
+    for before, after in pairwise(pictures):
         change = np.abs(before - aligned(before, after)) / max(LEAST_CONTRAST, float(before.std()))
         changes.append((change[MOUTH].mean(), change[UPPER].mean()))
-    return np.array(changes).reshape(-1, 2)
+    return np.array(changes, np.float64).reshape(-1, 2)
 
 
 def aligned(before: np.ndarray, after: np.ndarray) -> np.ndarray:
