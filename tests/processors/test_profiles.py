@@ -111,7 +111,7 @@ def test_more_than_clips_hold_is_refused(reads: Reads, told: str) -> None:
         create_profile("made", [made("Greedy", "greed", reads)])
 
 
-@pytest.mark.parametrize("processor", ["vision.siglip", "audio.wav2vec2"])
+@pytest.mark.parametrize("processor", ["vision.siglip", "audio.wav2vec2", "audio.hubert", "audio.ast"])
 def test_a_model_that_is_not_here_is_told_how_to_get(processor: str, tmp_path: Path) -> None:
     text = f'[[processor]]\nid = "{processor}"\nmodel = "nobody/never-made"\nrevision = "abc"\n'
     profile = load_profile(write(tmp_path, text))
