@@ -2,7 +2,20 @@
 
 import typer
 
-from api.commands import clips, dead, decisions, doctor, ingest, models, snapshot, status, training, up, workers
+from api.commands import (
+    clips,
+    dead,
+    decisions,
+    doctor,
+    ingest,
+    inspect,
+    models,
+    snapshot,
+    status,
+    training,
+    up,
+    workers,
+)
 
 app = typer.Typer(
     help="Footage in, diffusion datasets and LoRAs out. Start the service with `cliploom up`.",
@@ -15,6 +28,7 @@ app.command()(ingest.ingest)
 app.command()(status.status)
 app.command()(clips.search)
 app.command()(clips.why)
+app.command()(inspect.inspect)
 app.command()(training.concepts)
 app.command()(training.train)
 app.add_typer(snapshot.app, name="snapshot")
