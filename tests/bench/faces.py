@@ -50,7 +50,7 @@ def measure(name: str, models: Path, n_faces: int) -> dict[str, Any]:
     picture = _picture(processor)
 
     def by_processor() -> None:
-        processor.process([clip], [{"face_tracks": tracks}])
+        processor.process([clip], [{"face_tracks": tracks, "people_tracks": []}])
 
     @torch.inference_mode()
     def by_loop() -> None:
