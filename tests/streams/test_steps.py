@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from store.errors import Passing
+from store.errors import Passing, SettingsError
 from store.filters import Filter
 from store.gate import GateOptions
 from store.records import (
@@ -25,6 +25,7 @@ from store.records import (
 from store.store import Store
 from store.view import View
 from streams.metrics import StepMetrics
+from streams.steps import Workplace, open_road
 from streams.steps.curate import Curate
 from streams.steps.persist import Persist
 from streams.steps.schedule import Schedule
@@ -90,6 +91,13 @@ async def test_persist_judges_stored_clips_again_when_the_gate_has_changed(store
     await second.idle(published)
     assert published == [ClipsStored(clip_ids=dark.clip_ids)]
     assert store.clips.get(dark.clip_ids[0])["verdict"] == "drop"
+
+
+async def test_a_gate_that_cannot_work_keeps_the_service_from_starting(tmp_path: Path) -> None:
+    gate = tmp_path / "gate.toml"
+    gate.write_text("[age]\nadult_years = 12\n")
+    with pytest.raises(SettingsError, match=r"age\.adult_years.*greater than or equal to 18"):
+        await open_road(Workplace(tmp_path, "measured", tmp_path / "concepts.yaml", gate=gate), lambda: NOW)
 
 
 async def test_persist_writes_what_it_is_given_and_says_which_clips_are_complete(
