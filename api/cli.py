@@ -2,7 +2,20 @@
 
 import typer
 
-from api.commands import clips, dead, decisions, doctor, ingest, snapshot, status, training, up, workers
+from api.commands import (
+    clips,
+    dead,
+    decisions,
+    doctor,
+    ingest,
+    inspect,
+    models,
+    snapshot,
+    status,
+    training,
+    up,
+    workers,
+)
 
 app = typer.Typer(
     help="Footage in, diffusion datasets and LoRAs out. Start the service with `cliploom up`.",
@@ -15,6 +28,7 @@ app.command()(ingest.ingest)
 app.command()(status.status)
 app.command()(clips.search)
 app.command()(clips.why)
+app.command()(inspect.inspect)
 app.command()(training.concepts)
 app.command()(training.train)
 app.add_typer(snapshot.app, name="snapshot")
@@ -22,6 +36,7 @@ app.command()(decisions.release)
 app.command()(decisions.remove)
 app.add_typer(dead.app, name="dead")
 app.command()(workers.rebuild)
+app.add_typer(models.app, name="models")
 app.command()(doctor.doctor)
 
 if __name__ == "__main__":

@@ -4,29 +4,57 @@
     id = "audio.prosody"        # processors/audio/prosody.py
     pitch_max_hz = 800          # any other key is an option of that processor
 
+Three keys are the profile's own: `optional = true` lets the service start without a processor whose model or package
+is missing; `licence` and `sha256` tell of the `model`, which is a folder, an id of the model hub or an URL.
+
 The profiles that come with Cliploom lie in `processors/profiles`; a path to a TOML file is a profile too.
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from processors.base import Processor, create_processor
 from processors.decode import SAMPLE_AUDIO_RATE_HZ, SAMPLE_LONGEST_PX, SAMPLE_RATE_HZ
+from processors.models.lock import model_place
 from store.errors import SettingsError
 from store.records import Column
 
 PROFILES_FOLDER = Path(__file__).parent / "profiles"
+_OWN_KEYS = frozenset({"id", "optional", "licence", "sha256"})
+"""Of a line; all others are options of its processor."""
+
+
+@dataclass(frozen=True)
+class ModelLine:
+    """What a profile line says of the model that its processor loads.
+
+    model: a folder, a file, an id of the model hub, or an URL. sha256: of an URL's file.
+    files: see `Processor.model_files`.
+    """
+
+    processor: str
+    model: str
+    revision: str | None
+    licence: str | None
+    sha256: str | None
+    files: tuple[str, ...]
+    optional: bool
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Processors in an order in which each finds the columns that it reads; not loaded yet."""
+    """Processors in an order in which each finds the columns that it reads; not loaded yet.
+
+    optional: ids of those that may be absent. models: of those that load one, in running order.
+    """
 
     name: str
     processors: tuple[Processor, ...]
+    optional: frozenset[str] = frozenset()
+    models: tuple[ModelLine, ...] = ()
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -43,28 +71,48 @@ def load_profile(name_or_path: str | Path, models_folder: Path | None = None) ->
     """The profile of that name, or in that TOML file, checked.
 
     Args:
-        models_folder: a processor's `model` that is a folder in here is read from it; others are looked for
-            in the Hugging Face cache when the processor loads.
+        models_folder: a processor's `model` that lies in here is read from here; others are looked for in the
+            Hugging Face cache when the processor loads.
 
     Raises:
         SettingsError: no such profile, a file that is no profile, an unknown processor or option, or what
             `create_profile` refuses.
     """
     path = _profile_path(name_or_path)
-    return create_profile(path.stem, [_processor(entry, path, models_folder) for entry in _entries(path)])
+    lines = [_line(entry, path, models_folder) for entry in _entries(path)]
+    return create_profile(
+        path.stem,
+        [processor for processor, _, _ in lines],
+        [processor.id for processor, _, optional in lines if optional],
+        [model for _, model, _ in lines if model is not None],
+    )
 
 
-def create_profile(name: str, processors: Sequence[Processor]) -> Profile:
+def processor_options(
+    name_or_path: str | Path, processor_id: str, models_folder: Path | None = None
+) -> dict[str, Any] | None:
+    """Options that a profile gives to one processor, unchecked and without importing any; None where it is not named.
+
+    Raises:
+        SettingsError: no such profile, or a file that is no profile.
+    """
+    entry = next((entry for entry in _entries(_profile_path(name_or_path)) if entry.get("id") == processor_id), None)
+    return None if entry is None else _options(entry, models_folder)
+
+
+def create_profile(
+    name: str, processors: Sequence[Processor], optional: Collection[str] = (), models: Sequence[ModelLine] = ()
+) -> Profile:
     """The profile of these processors, in running order.
 
     Raises:
         SettingsError: a processor or a column that is there twice, a column that is read and nobody gives,
-            processors that wait for each other, or one that reads more than clips hold.
+            processors that wait for each other (also for optional columns), or one that reads more than clips hold.
     """
     _check_unique(name, processors)
     for processor in processors:
         _check_reads(name, processor)
-    return Profile(name, _in_running_order(name, processors))
+    return Profile(name, _in_running_order(name, processors), frozenset(optional), tuple(models))
 
 
 def _profile_path(name_or_path: str | Path) -> Path:
@@ -92,17 +140,33 @@ def _entries(path: Path) -> list[Mapping[str, Any]]:
     return entries
 
 
-def _processor(entry: Mapping[str, Any], path: Path, models_folder: Path | None) -> Processor:
-    options = dict(entry)
-    processor_id = options.pop("id", None)
+def _line(entry: Mapping[str, Any], path: Path, models_folder: Path | None) -> tuple[Processor, ModelLine | None, bool]:
+    """A line's processor, its model if it loads one, and whether it is optional."""
+    processor_id = entry.get("id")
     if not isinstance(processor_id, str):
         raise SettingsError(f'a [[processor]] of profile {path} has no id: {dict(entry)}; write id = "role.module"')
-    if models_folder is not None and (folder := models_folder / str(options.get("model"))).is_dir():
-        options["model"] = str(folder)
+    optional = entry.get("optional", False)
+    if not isinstance(optional, bool):
+        raise SettingsError(f"profile {path}: {processor_id} has optional = {optional!r}; write true or false")
     try:
-        return create_processor(processor_id, options)
+        processor = create_processor(processor_id, _options(entry, models_folder))
     except SettingsError as error:
         raise SettingsError(f"profile {path}: {error}") from error
+    named = entry.get("model")
+    if not isinstance(named, str):
+        return processor, None, optional
+    revision, licence, sha256 = (entry.get(name) for name in ("revision", "licence", "sha256"))
+    line = ModelLine(processor_id, named, revision, licence, sha256, processor.model_files, optional)
+    return processor, line, optional
+
+
+def _options(entry: Mapping[str, Any], models_folder: Path | None) -> dict[str, Any]:
+    """What a line says to its processor."""
+    options = {name: value for name, value in entry.items() if name not in _OWN_KEYS}
+    named = options.get("model")
+    if isinstance(named, str) and models_folder is not None and (place := model_place(models_folder, named)).exists():
+        options["model"] = str(place)
+    return options
 
 
 def _check_unique(name: str, processors: Sequence[Processor]) -> None:
@@ -142,7 +206,7 @@ def _in_running_order(name: str, processors: Sequence[Processor]) -> tuple[Proce
             )
     waiting, ready, order = list(processors), set[str](), list[Processor]()
     while waiting:
-        runnable = [processor for processor in waiting if ready.issuperset(processor.reads.columns)]
+        runnable = [p for p in waiting if ready.issuperset(given.intersection(p.reads.inputs))]
         if not runnable:
             ids = ", ".join(processor.id for processor in waiting)
             raise SettingsError(f"profile {name}: {ids} wait for each other's columns; break the circle")

@@ -9,21 +9,36 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     ASTConfig,
     ASTFeatureExtractor,
     ASTForAudioClassification,
+    BitImageProcessor,
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    Dinov2Config,
+    Dinov2Model,
     HubertConfig,
     HubertModel,
+    PreTrainedTokenizerFast,
+    SiglipConfig,
     SiglipImageProcessor,
-    SiglipVisionConfig,
-    SiglipVisionModel,
+    SiglipModel,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessor,
     Wav2Vec2Config,
     Wav2Vec2FeatureExtractor,
     Wav2Vec2Model,
 )
 
 from processors.pretrained import weight_files
+from processors.quality.aesthetic import AestheticsPredictor
+from processors.tiny_faces import build_deepface, build_emonet, build_mivolo
 
 SEED = 20
 HIDDEN = 32
@@ -47,7 +62,7 @@ def build_tiny_models(models_folder: Path) -> list[Path]:
     folders = []
     for name, build in TINY_MODELS.items():
         folder = models_folder / name
-        if not weight_files(folder):
+        if not weight_files(folder) and not any(folder.glob("*.pth")):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(SEED)
                 build(folder)
@@ -55,17 +70,51 @@ def build_tiny_models(models_folder: Path) -> list[Path]:
     return folders
 
 
+_SMALL: dict[str, Any] = {
+    "hidden_size": HIDDEN,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
+_PICTURE: dict[str, Any] = {"image_size": 64, "patch_size": 16}
+
+
 def _siglip(folder: Path) -> None:
-    config = SiglipVisionConfig(
-        hidden_size=HIDDEN,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        image_size=64,
-        patch_size=16,
-    )
+    """Both towers, and a tokenizer of single bytes."""
+    ids = {"<pad>": 0, "<eos>": 1}
+    ids |= {letter: len(ids) + i for i, letter in enumerate(sorted(ByteLevel.alphabet()))}
+    spelling = Tokenizer(BPE(vocab=ids, merges=[]))
+    spelling.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    spelling.post_processor = TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
+    PreTrainedTokenizerFast(tokenizer_object=spelling, pad_token="<pad>", eos_token="<eos>").save_pretrained(folder)
+    special = {"pad_token_id": 0, "bos_token_id": None, "eos_token_id": 1}
+    text = {**_SMALL, **special, "vocab_size": len(ids), "max_position_embeddings": 64, "projection_size": HIDDEN}
     SiglipImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
-    SiglipVisionModel(config).save_pretrained(folder)
+    SiglipModel(SiglipConfig(text_config=text, vision_config={**_SMALL, **_PICTURE})).save_pretrained(folder)
+
+
+def _dino(folder: Path) -> None:
+    square = {"height": 56, "width": 56}
+    BitImageProcessor(size={"shortest_edge": 64}, crop_size=square).save_pretrained(folder)
+    config = Dinov2Config(hidden_size=HIDDEN, num_hidden_layers=2, num_attention_heads=2, image_size=56, patch_size=14)
+    Dinov2Model(config).save_pretrained(folder)
+
+
+def _aesthetic(folder: Path) -> None:
+    """A score near 5, the middle of the scale, so that the gate does not hold all that it scores."""
+    square = {"height": 64, "width": 64}
+    CLIPImageProcessor(size={"shortest_edge": 64}, crop_size=square).save_pretrained(folder)
+    model = AestheticsPredictor(CLIPVisionConfig(**_SMALL, **_PICTURE, projection_dim=HIDDEN))
+    last: Any = model.layers[-1]
+    torch.nn.init.constant_(last.bias, 5.0)
+    model.save_pretrained(folder)
+
+
+def _nsfw(folder: Path) -> None:
+    ViTImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+    labels = {0: "normal", 1: "nsfw"}
+    config = ViTConfig(**_SMALL, **_PICTURE, id2label=labels, label2id={name: i for i, name in labels.items()})
+    ViTForImageClassification(config).save_pretrained(folder)
 
 
 def _wav2vec2(folder: Path) -> None:
@@ -94,7 +143,13 @@ def _ast(folder: Path) -> None:
 
 TINY_MODELS: dict[str, Callable[[Path], None]] = {
     "tiny/siglip": _siglip,
+    "tiny/dino": _dino,
+    "tiny/aesthetic": _aesthetic,
+    "tiny/nsfw": _nsfw,
     "tiny/wav2vec2": _wav2vec2,
     "tiny/hubert": _hubert,
     "tiny/ast": _ast,
+    "tiny/mivolo": build_mivolo,
+    "tiny/emonet": build_emonet,
+    "tiny/deepface": build_deepface,
 }
