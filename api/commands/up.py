@@ -15,6 +15,7 @@ from api.commands.workers import (
     Concepts,
     Data,
     Device,
+    Gate,
     Grace,
     LogFormat,
     Logs,
@@ -23,6 +24,7 @@ from api.commands.workers import (
     streams_command,
     texts_command,
 )
+from store.records import Json
 
 
 def up(
@@ -30,6 +32,7 @@ def up(
     broker: Annotated[str, typer.Option(help="embedded, or host:port of a Kafka cluster.")] = "embedded",
     profile: Profile = "measured",
     concepts: Concepts = Path("concepts.yaml"),
+    gate: Gate = None,
     media: Media = None,
     device: Device = "auto",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8420,
@@ -51,7 +54,13 @@ def up(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     folder = data.resolve()
-    told = {"media": media, "device": device, "grace": grace, "log_format": log_format.value}
+    told: Json = {
+        "gate": gate and gate.resolve(),
+        "media": media,
+        "device": device,
+        "grace": grace,
+        "log_format": log_format.value,
+    }
     command = None if no_work else streams_command(folder, broker, profile, concepts, **told)
     texts = texts_command(folder, profile)
     allowed = tuple(path.resolve() for path in allow or ())

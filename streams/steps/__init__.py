@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from processors.distill.annotate import Annotator
+from store.gate import load_gate
 from store.store import Store, choose_media
 from streams.child import Child
 from streams.metrics import StepMetrics
@@ -33,6 +34,7 @@ class Workplace:
     device: where models compute (see `processors.device.choose_device`).
     media: object storage of a new store's media (see `store.store.choose_media`); None: where they are, or in `data`.
     chunk_s: footage that is read as one piece of work; what is longer is shared out.
+    gate: a TOML file of what holds clips back (see `store.gate.load_gate`); None: the defaults.
     """
 
     data: Path
@@ -41,6 +43,7 @@ class Workplace:
     device: str = "auto"
     media: str | None = None
     chunk_s: float = CHUNK_S
+    gate: Path | None = None
 
     @property
     def unfinished(self) -> Path:
@@ -55,9 +58,10 @@ async def open_road(
     every column that the profile and the annotation need.
 
     Raises:
-        SettingsError: profile, device or concepts cannot work.
+        SettingsError: profile, device, concepts or gate cannot work.
         ModelUnavailable: the steps measure clips, and a model of the profile that is not optional is missing.
     """
+    gate = load_gate(place.gate)
     metrics = metrics or StepMetrics()
     if place.media is not None:
         choose_media(place.data, place.media)
@@ -77,7 +81,7 @@ async def open_road(
         "resume": lambda: Resume(store, reader("resume")),
         "embed": lambda: Embed(embedding),
         "densify": lambda: Densify(annotator),
-        "persist": lambda: Persist(store, place.data, snapshots, clock, metrics.queryable),
+        "persist": lambda: Persist(store, place.data, snapshots, clock, metrics.queryable, gate),
         "curate": lambda: Curate(place.data, place.concepts),
         "schedule": lambda: Schedule(store, clock),
         "train": lambda: Train(store, place.data, place.unfinished, clock),

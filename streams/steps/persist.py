@@ -10,6 +10,7 @@ from typing import ClassVar
 from prometheus_client import Histogram
 
 from store.errors import Unavailable
+from store.gate import GateOptions
 from store.records import (
     ClipCurated,
     ClipDensified,
@@ -42,6 +43,7 @@ class Persist(Step):
         data: folder of the store, under which small bases lie.
         snapshots: where removal finds exported snapshots.
         queryable: told how many seconds after its video's arrival a clip can be queried.
+        gate: what clips are judged by; those that were judged by something else are judged again at the start.
     """
 
     name: ClassVar[str] = "persist"
@@ -51,10 +53,17 @@ class Persist(Step):
     max_attempts: ClassVar[float] = math.inf
 
     def __init__(
-        self, store: Store, data: Path, snapshots: Path, clock: Callable[[], datetime], queryable: Histogram
+        self,
+        store: Store,
+        data: Path,
+        snapshots: Path,
+        clock: Callable[[], datetime],
+        queryable: Histogram,
+        gate: GateOptions = GateOptions(),
     ) -> None:
         self._store = store
-        self._view = View(store)
+        self._view = View(store, gate)
+        self._judged_again = False
         self._data = data
         self._snapshots = snapshots
         self._clock = clock
@@ -70,9 +79,20 @@ class Persist(Step):
         return {}
 
     async def idle(self, publish: Publish) -> None:
+        if not self._judged_again:
+            changed = await asyncio.to_thread(self._judge_again)
+            if changed:
+                await publish([ClipsStored(clip_ids=changed)])
+            self._judged_again = True
         if self._writes >= _MAINTAIN_EVERY_WRITES:
             await asyncio.to_thread(self._store.clips.maintain)
             self._writes = 0
+
+    def _judge_again(self) -> tuple[str, ...]:
+        try:
+            return self._view.judge_again()
+        except (OSError, RuntimeError) as error:
+            raise Unavailable(f"the store could not be written: {error}") from error
 
     def _write(self, records: Sequence[Record]) -> tuple[tuple[str, ...], list[RemovalDone]]:
         """Ids of clips whose state changed, and the proofs of the removals in this batch."""
