@@ -195,3 +195,29 @@ def test_faces_turned_to_each_other_face_each_other() -> None:
     assert facing(left, right) == pytest.approx(-1.0)
     assert facing(right, right) == pytest.approx(0.0)
     assert together(*boxes)["people_facing"] is None
+
+
+# --- batches ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("processor_id", ["posture.keypoints", "tension.body", "tension.face", "interaction.people"])
+def test_every_row_stays_with_its_clip(processor_id: str) -> None:
+    """These read columns only, which the crowd of the permutation test does not give."""
+    processor = create_processor(processor_id, {})
+    rows = []
+    for number, person in enumerate((STANDING, SITTING, KNEELING, LYING)):
+        right = 0.4 + 0.1 * number
+        inputs = {
+            "pose_tracks": [pose_track(keypoints(person), keypoints(person, x=0.45 + 0.02 * number))],
+            "people_tracks": [
+                person_track([0.1, 0.1, 0.3, 0.9]),
+                person_track([right, 0.1, right + 0.2, 0.9], track=1),
+            ],
+            "valence_curve": [0.1 * number],
+            "face_arousal_curve": [0.0],
+        }
+        rows.append({name: inputs.get(name) for name in processor.reads.inputs})
+    alone = [processor.process([CLIP], [row])[0] for row in rows]
+    assert all(alone.count(result) == 1 for result in alone)
+    order = [2, 0, 3, 1, 0]
+    assert processor.process([CLIP] * 5, [rows[i] for i in order]) == [alone[i] for i in order]
