@@ -35,6 +35,7 @@ class Ast(Processor):
     reads = Reads(audio_rate_hz=16_000)
     Options = Options
     max_batch = 8
+    half_on_gpu = True
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
@@ -70,7 +71,7 @@ class Ast(Processor):
         parts = [part.copy() for part in np.array_split(audio, n_parts)]
         values = self._extract(parts, sampling_rate=rate_hz, return_tensors="pt")["input_values"]
         pooled = self._model.audio_spectrogram_transformer(values.to(self._model.device)).pooler_output
-        likely = self._model.classifier(pooled).sigmoid().amax(dim=0).cpu().numpy()
+        likely = self._model.classifier(pooled).float().sigmoid().amax(dim=0).cpu().numpy()
         best = np.argsort(-likely, kind="stable")[:N_TAGS]
         vector = torch.nn.functional.normalize(pooled.double().mean(dim=0), dim=0)
         return {

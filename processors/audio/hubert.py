@@ -18,6 +18,7 @@ class Hubert(Processor):
     reads = Reads(audio_rate_hz=16_000)
     Options = Options
     max_batch = 8
+    half_on_gpu = True
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)

@@ -1,30 +1,15 @@
 """Whose voice it is: a portrait whose mouth is drawn to move with a sound, or not."""
 
-import cv2
 import numpy as np
 import pytest
 
 from processors.audio import sounding
 from processors.base import DecodedClip, Row
-from tests.processors.made_clips import RATE_HZ, face_frames, make_clip, noise
+from tests.processors.made_clips import FACE_XYXY_PX, RATE_HZ, make_clip, noise, talking
 
 RATE_PER_S, N_FRAMES = 4, 32
-FACE = np.array([0.35, 0.12, 0.52, 0.34]) * 216
-"""Of the portrait in `face_frames`, in pixels."""
 SYLLABLES = np.random.default_rng(5).random(N_FRAMES) ** 2
 """How loud each quarter of a second is."""
-
-
-def talking(open_mouth: np.ndarray, left_px: int = 0, frames: np.ndarray | None = None) -> np.ndarray:
-    """The portrait with a mouth drawn open by 0 to 1, turned by the picture; uint8 [T, 216, 384, 3]."""
-    drawn = face_frames(N_FRAMES, left_px)
-    if frames is not None:
-        drawn[:, :, : left_px or 0] = frames[:, :, : left_px or 0]
-    x, y = left_px + round((FACE[0] + FACE[2]) / 2), round(FACE[1] + 0.8 * (FACE[3] - FACE[1]))
-    for index, (frame, width) in enumerate(zip(drawn, open_mouth, strict=True)):
-        # Open and shut in turn, as a mouth does within a syllable.
-        cv2.ellipse(frame, (x, y), (6, 1 + round(5 * width * (index % 2))), 0, 0, 360, (30, 10, 10), -1)
-    return drawn
 
 
 def speaking(loudness: np.ndarray) -> np.ndarray:
@@ -32,7 +17,7 @@ def speaking(loudness: np.ndarray) -> np.ndarray:
 
 
 def track(number: int = 0, left_px: int = 0, n_sights: int = N_FRAMES // 2) -> Row:
-    box = ((FACE + np.array([left_px, 0, left_px, 0])) / [384, 216, 384, 216]).tolist()
+    box = ((FACE_XYXY_PX + np.array([left_px, 0, left_px, 0])) / [384, 216, 384, 216]).tolist()
     times_s = [0.5 * i for i in range(n_sights)]
     return {"track": number, "times_s": times_s, "boxes_xyxy": [box] * n_sights, "scores": [1.0] * n_sights}
 
@@ -67,8 +52,8 @@ def test_a_still_mouth_leaves_the_voice_off_the_picture() -> None:
 
 
 def test_of_two_faces_the_one_that_keeps_time_is_the_likelier() -> None:
-    left = talking(SYLLABLES[::-1])
-    both = talking(SYLLABLES, left_px=160, frames=left)
+    both = talking(SYLLABLES, left_px=160)
+    both[:, :, :160] = talking(SYLLABLES[::-1])[:, :, :160]
     row = judged(both, speaking(SYLLABLES), [track(0), track(1, left_px=160)])
     assert probability(row, 1) > 2.0 * probability(row, 0)
     assert sum(t["probability"] for t in row["sounding_tracks"]) + row["sounding_unseen"] == pytest.approx(1.0)
