@@ -2,6 +2,8 @@
 
 PYTHON ?= python3.11
 RUN := .venv/bin/python
+# A file's tests stay together: they share what is costly to make.
+TEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test check format env bench clean
 
@@ -9,13 +11,13 @@ demo: env
 	$(RUN) -m demo.run $(if $(FOOTAGE),--footage "$(FOOTAGE)") $(if $(LICENCE),--licence "$(LICENCE)") $(if $(RELEASE),--release "$(RELEASE)")
 
 test: env
-	$(RUN) -m pytest
+	$(TEST)
 
 check: env
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy store processors streams trainer api demo
-	$(RUN) -m pytest
+	$(TEST)
 
 format: env
 	$(RUN) -m ruff format .
@@ -24,6 +26,8 @@ format: env
 bench: env
 	$(RUN) -m tests.bench.segment_ratio
 	$(RUN) -m tests.bench.road
+	$(RUN) -m tests.bench.streaming
+	$(RUN) -m tests.bench.long_footage
 
 # The environment is made once from uv.lock and remade when the lock changes.
 env: .venv/.made-from-lock

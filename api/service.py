@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -87,6 +87,11 @@ class Service:
     streams: Streams
     settings: ApiSettings
     clock: Callable[[], datetime]
+
+    def now_after(self, known: str | None) -> datetime:
+        """The time, but always after `known` (ISO 8601): where the clock was put back, the last word still counts."""
+        now = self.clock()
+        return now if known is None else max(now, datetime.fromisoformat(known) + timedelta(microseconds=1))
 
     async def publish_until_shown(self, record: Record, shown: Callable[[], bool]) -> bool:
         """Publish, then wait until `shown` finds the record's effect in the store.

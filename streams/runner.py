@@ -15,7 +15,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -289,12 +289,21 @@ class Runner:
             attempts=attempts,
             video_id=failure.video_id,
             clip_id=failure.clip_id,
-            died_at=self._clock(),
+            died_at=self._now_after(message),
         )
         log.warning("%s: dead letter %s: %s", self.step.name, letter.dead_id, failure.reason)
         await self._publisher.bury(letter)
         self._count("dead")
         self._metrics.failures.labels(self.step.name, failure.kind).inc()
+
+    def _now_after(self, message: Any) -> datetime:
+        """The time, but always after the message was sent: where clocks differ, or one was put back, a letter is still
+        newer than the submission or the replay that it tells the end of.
+        """
+        now = self._clock()
+        if not message.timestamp or message.timestamp < 0:
+            return now
+        return max(now, datetime.fromtimestamp(message.timestamp, UTC) + timedelta(milliseconds=1))
 
     def _count(self, outcome: str, records: int = 1) -> None:
         self._metrics.records.labels(self.step.name, outcome).inc(records)

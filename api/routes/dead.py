@@ -146,7 +146,7 @@ async def drop_dead(dead_id: str, body: DropRequest, service: Given, response: R
     letter = await to_thread.run_sync(_letter, service, dead_id)
     if letter["status"] != "dead":
         raise Conflict(f"dead letter {dead_id} is {letter['status']} already, by {letter['by']}; only an open one can")
-    dropped = DeadDropped(dead_id=dead_id, by=body.by, note=body.note, dropped_at=service.clock())
+    dropped = DeadDropped(dead_id=dead_id, by=body.by, note=body.note, dropped_at=service.now_after(letter["died_at"]))
     await service.streams.publish(dropped)
     shown = await service.wait_until_shown(lambda: _letter(service, dead_id)["status"] == "dropped")
     return await _entered(service, response, letter, shown, "given up, on record")
@@ -158,7 +158,7 @@ async def _put_back(service: Service, letter: Json, by: str) -> DeadReplayed:
     The moment is taken first, so that a record that dies again at once is newer than its replay. The record goes
     first: were only the word of it out, the letter would look replayed and nothing would be.
     """
-    replayed = DeadReplayed(dead_id=letter["dead_id"], by=by, replayed_at=service.clock())
+    replayed = DeadReplayed(dead_id=letter["dead_id"], by=by, replayed_at=service.now_after(letter["died_at"]))
     await service.streams.replay(letter)
     await service.streams.publish(replayed)
     return replayed

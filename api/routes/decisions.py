@@ -1,5 +1,6 @@
 """Decisions of people: reviews of clips and sources, and removals."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from anyio import to_thread
@@ -43,7 +44,8 @@ class Removal(Body):
 async def decide(body: Review, service: Given, response: Response) -> Entered:
     """Put a decision on record; the verdicts of the clips concerned follow at once."""
     await to_thread.run_sync(_check_review, service.store, body)
-    decided_at = service.clock()
+    latest = await to_thread.run_sync(service.store.reviews.get, f"{body.subject}:{body.subject_id}")
+    decided_at = service.now_after(latest and latest["decided_at"])
     decision_id = digest(["review", body.model_dump(mode="json"), decided_at.isoformat()])[:32]
     record = ReviewDecided(decision_id=decision_id, decided_at=decided_at, **body.model_dump())
     return await enter(service, response, record, service.store.reviews, decision_id)
@@ -61,7 +63,7 @@ def list_reviews(
         for review in service.store.reviews.all("decided").values()
         if subject in (None, review["subject"]) and subject_id in (None, review["subject_id"])
     ]
-    return sorted(wanted, key=lambda review: (review["decided_at"], review["decision_id"]))
+    return sorted(wanted, key=lambda review: (datetime.fromisoformat(review["decided_at"]), review["decision_id"]))
 
 
 @router.post("/removals", status_code=201, responses=ENTERED)

@@ -1,5 +1,6 @@
 """Why: every decision on a clip or a video, with what it rests on."""
 
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter
@@ -129,4 +130,4 @@ def why_video(video_id: str, service: Given) -> VideoWhy:
 
 def _reviews(table: DocumentTable, subjects: set[tuple[str, str | None]]) -> list[Json]:
     decided = [r for r in table.all("decided").values() if (r["subject"], r["subject_id"]) in subjects]
-    return sorted(decided, key=lambda review: review["decided_at"])
+    return sorted(decided, key=lambda review: datetime.fromisoformat(review["decided_at"]))

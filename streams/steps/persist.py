@@ -95,7 +95,8 @@ class Persist(Step):
         for record in finished:
             arrived = videos.get(record.video_id, {}).get("submitted_at")
             if arrived is not None:
-                self._queryable.observe((now - datetime.fromisoformat(arrived)).total_seconds())
+                age_s = (now - datetime.fromisoformat(arrived)).total_seconds()
+                self._queryable.observe(max(0.0, age_s))  # a clock may have been put back
 
     def _remove(self, removal: RemovalRequested) -> RemovalDone:
         proof = remove(self._store, removal, self._snapshots, self._clock())

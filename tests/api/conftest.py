@@ -61,6 +61,7 @@ class Live:
     drops: while set, published records are lost on their way to the store.
     is_broker_up: while not set, the broker refuses.
     told: of the steps. worker_metrics: of the worker.
+    put_back: by how much the clock is behind.
     """
 
     url: str
@@ -74,6 +75,7 @@ class Live:
     is_broker_up: bool = True
     told: Steps = Steps((), "no worker here")
     worker_metrics: bytes = b""
+    put_back: timedelta = timedelta(0)
 
     async def publish(self, record: Record) -> None:
         if not self.is_broker_up:
@@ -111,7 +113,7 @@ def live(tmp_path: Path) -> Iterator[Live]:
     live = Live(url, httpx.Client(base_url=url, trust_env=False, timeout=30), store, View(store), allowed)
     moments = iter(NOON + timedelta(seconds=second) for second in range(10_000))
     settings = ApiSettings((allowed,), tmp_path / "uploads", shown_within_s=0.5)
-    app = create_app(store, live, settings, lambda: next(moments))
+    app = create_app(store, live, settings, lambda: next(moments) - live.put_back)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -1,5 +1,7 @@
 """Reviews and removals."""
 
+from datetime import timedelta
+
 import pytest
 
 RELEASE = {
@@ -32,6 +34,18 @@ def test_a_revocation_holds_them_again(live, make_clip, submitted):
     live.http.post("/reviews", json=RELEASE | {"verdict": "revoke", "reason": "a release was forged"})
 
     assert live.store.clips.get(held)["verdict"] == "hold"
+
+
+def test_the_last_word_counts_though_the_clock_was_put_back(live, make_clip, submitted):
+    live.apply(submitted("v1"))
+    held = make_clip(0, face_count=1)
+    live.http.post("/reviews", json=RELEASE)
+    live.put_back = timedelta(hours=1)
+
+    live.http.post("/reviews", json=RELEASE | {"verdict": "revoke", "reason": "a release was forged"})
+
+    assert live.store.clips.get(held)["verdict"] == "hold"
+    assert [review["verdict"] for review in live.http.get("/reviews").json()] == ["release", "revoke"]
 
 
 def test_every_decision_stays_on_record_in_order(live, make_clip, submitted):

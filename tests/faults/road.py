@@ -52,7 +52,7 @@ class Worker:
     def __init__(self, road: "Road", steps: Sequence[str], **environ: str) -> None:
         name = "-".join(steps)
         self.log_path = road.folder / f"{name[:40]}.{time.monotonic_ns()}.log"
-        command = [sys.executable, "-m", "streams.app", "--stay", "--steps", ",".join(steps)]
+        command = [sys.executable, "-m", road.module, "--stay", "--steps", ",".join(steps)]
         command += ["--data", str(road.data), "--broker", road.broker, "--profile", str(PROFILE)]
         command += ["--concepts", str(road.concepts), "--session", str(SESSION_S), *road.options]
         with self.log_path.open("wb") as log:
@@ -83,6 +83,11 @@ class Worker:
         """A signal."""
         self.process.send_signal(number)
 
+    def children(self) -> list[int]:
+        """Process ids of its children that do the heavy work."""
+        told = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in told if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
 
 class Road:
     """Workers over one store and one broker.
@@ -91,16 +96,23 @@ class Road:
         folder: where everything lies.
         options: more arguments of every worker.
         environ: more environment of every worker.
+        module: what a worker runs.
     """
 
     def __init__(
-        self, folder: Path, broker: str, options: Sequence[str] = (), environ: dict[str, str] | None = None
+        self,
+        folder: Path,
+        broker: str,
+        options: Sequence[str] = (),
+        environ: dict[str, str] | None = None,
+        module: str = "streams.app",
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.broker = broker
         self.options = tuple(options)
         self.environ = environ or {}
+        self.module = module
         self.concepts = ROOT / "concepts.yaml"
         self.workers: list[Worker] = []
 
@@ -137,7 +149,7 @@ class Road:
         assert producer.flush(60) == 0
         assert told == [None] * len(messages)
 
-    def submit(self, footage: Sequence[Path]) -> list[FootageSubmitted]:
+    def submit(self, footage: Sequence[Path], submitted_at: datetime = NOW) -> list[FootageSubmitted]:
         """Keep the footage's bytes and tell of it, as the API does."""
         media = self.store.media
         records = [
@@ -148,7 +160,7 @@ class Road:
                 size_bytes=path.stat().st_size,
                 source="made",
                 licence="CC0-1.0",
-                submitted_at=NOW,
+                submitted_at=submitted_at,
             )
             for path in footage
         ]

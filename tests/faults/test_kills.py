@@ -1,5 +1,6 @@
 """Workers that are killed, stopped and joined by others, at random moments."""
 
+import os
 import random
 import signal
 import threading
@@ -7,8 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
+from store.kafka import KafkaSettings
+from streams.topics import prepare_topics
 from tests.faults.road import BACK, FRONT, SESSION_S, Outcome, Road, Worker, same
 from tests.kafka import Kafka
 
@@ -36,17 +37,41 @@ class Killer(threading.Thread):
         self._road.workers.append(Worker(self._road, self._steps))
 
 
-@pytest.mark.parametrize("stay", [FRONT, BACK], ids=["front", "back"])
-def test_steps_killed_at_fifty_moments_lose_and_repeat_nothing(
-    fresh_kafka: Kafka, footage: list[Path], undisturbed: Outcome, tmp_path: Path, stay: Sequence[str]
+def test_every_step_killed_at_fifty_moments_loses_and_repeats_nothing(
+    fresh_kafka: Kafka, footage: list[Path], undisturbed: Outcome, tmp_path: Path
+) -> None:
+    prepare_topics(KafkaSettings(fresh_kafka.address))
+    with Road(tmp_path, fresh_kafka.address) as road:
+        killers = [Killer(road, steps, seed) for seed, steps in enumerate((FRONT, BACK))]
+        for killer in killers:
+            killer.start()
+        for number, video in enumerate(footage):
+            # Spread over the killers' time, so that there is work at every moment.
+            road.wait(lambda n=number: min(k.kills for k in killers) >= n * KILLS // len(footage), "kills")
+            road.submit([video])
+        for killer in killers:
+            killer.join()
+        assert [killer.kills for killer in killers] == [KILLS, KILLS]
+        same(road.finish(len(footage)), undisturbed)
+
+
+def test_a_rebalance_in_the_middle_of_a_long_piece_of_work_spoils_nothing(
+    fresh_kafka: Kafka, footage: list[Path], undisturbed: Outcome, tmp_path: Path
 ) -> None:
     with Road(tmp_path, fresh_kafka.address) as road:
-        road.start(stay)
-        killer = Killer(road, BACK if stay is FRONT else FRONT, seed=len(stay))
-        killer.start()
+        first, _ = road.start(FRONT, BACK)
         road.submit(footage)
-        killer.join()
-        assert killer.kills == KILLS
+        store = road.store
+        road.wait(lambda: store.clips.count() > 0, "a clip")
+        held = first.children()
+        assert held
+        for pid in held:
+            os.kill(pid, signal.SIGSTOP)  # whatever piece is in hand now takes long
+        road.start(FRONT)
+        time.sleep(2 * SESSION_S)
+        assert first.process.poll() is None
+        for pid in held:
+            os.kill(pid, signal.SIGCONT)
         same(road.finish(len(footage)), undisturbed)
 
 

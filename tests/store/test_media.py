@@ -3,17 +3,41 @@
 import hashlib
 import os
 import uuid
+from collections.abc import Iterator
 
+import fsspec
 import pytest
+import s3fs
+from fsspec.implementations.memory import MemoryFileSystem
+from moto.server import ThreadedMotoServer
 
-from store.errors import InputError, NotFound
+from store.errors import InputError, NotFound, Unavailable
 from store.media import MediaStore, file_sha256, media_key
 from tests.store.made_footage import NOON, later
 
 
-@pytest.fixture(params=["folder", "fsspec"])
+@pytest.fixture(params=["folder", "fsspec", "s3"])
 def media(request, tmp_path) -> MediaStore:
+    if request.param == "s3":
+        request.getfixturevalue("s3")
+        return MediaStore(f"s3://cliploom/{uuid.uuid4().hex}/media")
     return MediaStore(str(tmp_path / "media") if request.param == "folder" else f"memory://{uuid.uuid4().hex}/media")
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[ThreadedMotoServer]:
+    """An S3 of the tests' own, found by the environment, as in a cluster; it has the bucket `cliploom`."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        environ.setenv("AWS_ACCESS_KEY_ID", "test")
+        environ.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        environ.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        s3fs.S3FileSystem().mkdir("cliploom")
+        yield server
+    server.stop()
 
 
 def test_what_is_stored_is_read_back(media):
@@ -86,6 +110,44 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
         media._write(media_key("0" * 64, "mp4"), iter((b"half", Torn())))
     assert [path for path in (tmp_path / "media").rglob("*") if path.is_file()] == []
+
+
+class Failing(MemoryFileSystem):
+    """Fails its next `faults` calls."""
+
+    protocol = "failing"
+    cachable = False
+    faults = 0
+
+    def exists(self, path, **kwargs) -> bool:
+        if Failing.faults:
+            Failing.faults -= 1
+            raise ConnectionResetError("the storage hung up")
+        return super().exists(path, **kwargs)
+
+
+@pytest.fixture
+def failing() -> Iterator[type[Failing]]:
+    fsspec.register_implementation("failing", Failing, clobber=True)
+    yield Failing
+    Failing.faults = 0
+
+
+def test_a_storage_over_a_network_is_asked_again_after_longer_and_longer_waits(failing):
+    waits: list[float] = []
+    media = MediaStore(f"failing://{uuid.uuid4().hex}", sleep=waits.append)
+    key = media.put_bytes(b"footage", "mp4")
+    failing.faults = 4
+    assert media.exists(key)
+    assert len(waits) == 4
+    assert waits == sorted(waits)
+
+
+def test_a_storage_that_stays_away_is_unavailable(failing):
+    media = MediaStore(f"failing://{uuid.uuid4().hex}", sleep=lambda wait_s: None)
+    failing.faults = 5
+    with pytest.raises(Unavailable, match="the storage hung up"):
+        media.exists(media_key("0" * 64, "mp4"))
 
 
 def test_sweep_deletes_old_unfinished_files_only(tmp_path):

@@ -5,7 +5,7 @@ import base64
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,7 +24,8 @@ from streams.runner import Failure, Runner, Step
 from streams.topics import prepare_topics
 from streams.traces import Tracer
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = datetime(2200, 1, 1, tzinfo=UTC)
+"""After every message of these tests was sent."""
 
 
 class Recorder(Step):
@@ -63,8 +64,9 @@ class Recorder(Step):
 class Service:
     """One step on one broker, as `streams.app` wires it."""
 
-    def __init__(self, broker: str, step: Step) -> None:
+    def __init__(self, broker: str, step: Step, now: datetime = NOW) -> None:
         self._broker = broker
+        self._now = now
         self.step = step
         self.app: faust.App | None = None
         self._producer: AIOKafkaProducer | None = None
@@ -73,7 +75,8 @@ class Service:
         self._folder = tempfile.TemporaryDirectory()
         self._producer = AIOKafkaProducer(bootstrap_servers=self._broker, acks="all")
         await self._producer.start()
-        runner = Runner(self.step, Publisher(self._producer), lambda: NOW, StepMetrics(), Tracer(self.step.name, None))
+        publisher, tracer = Publisher(self._producer), Tracer(self.step.name, None)
+        runner = Runner(self.step, publisher, lambda: self._now, StepMetrics(), tracer)
         self.app = runner.create_app(KafkaSettings(self._broker), Path(self._folder.name), session_s=10.0)
         await self.app.start()
         return self
@@ -162,6 +165,14 @@ async def test_a_record_that_fails_alone_leaves_its_batch_untouched(address: str
     assert "ZeroDivisionError" in letters[1].traceback
     assert letters[2].clip_id == "fail-1"
     assert letters[0].died_at == NOW
+
+
+async def test_a_letter_is_newer_than_its_record_though_the_clock_was_put_back(address: str) -> None:
+    before = datetime.now(UTC)
+    await _send(address, _stored("fail-1"))
+    async with Service(address, Recorder(), now=before - timedelta(hours=1)), _dead_letters(address) as first:
+        (letter,) = await first(1)
+    assert before - timedelta(milliseconds=1) < letter.died_at <= datetime.now(UTC) + timedelta(milliseconds=1)
 
 
 async def test_a_passing_fault_is_tried_again_and_a_lasting_one_dead_lettered(address: str) -> None:
