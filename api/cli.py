@@ -2,7 +2,7 @@
 
 import typer
 
-from api.commands import clips, dead, decisions, doctor, ingest, snapshot, status, training, up, workers
+from api.commands import clips, dead, decisions, doctor, ingest, models, snapshot, status, training, up, workers
 
 app = typer.Typer(
     help="Footage in, diffusion datasets and LoRAs out. Start the service with `cliploom up`.",
@@ -22,6 +22,7 @@ app.command()(decisions.release)
 app.command()(decisions.remove)
 app.add_typer(dead.app, name="dead")
 app.command()(workers.rebuild)
+app.add_typer(models.app, name="models")
 app.command()(doctor.doctor)
 
 if __name__ == "__main__":

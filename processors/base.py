@@ -86,6 +86,8 @@ class Processor(ABC):
     reads: ClassVar[Reads]
     columns: tuple[Column, ...]
     max_batch: ClassVar[int] = 16
+    model_files: ClassVar[tuple[str, ...]] = ("*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin")
+    """What loading needs of the repository that the option `model` names, if there is one: patterns of names."""
     Options: ClassVar[type]
 
     def __init__(self, options: Any) -> None:

@@ -1,43 +1,63 @@
-"""Finding pretrained models on this machine. Never the network: a worker that waits for a download looks dead."""
+"""What processors with a pretrained model share: its files on this machine, their digest, checks.
 
-from hashlib import sha256
+Never the network: a worker that waits for a download looks dead.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
+from processors.base import Processor
+from processors.models.find import find_model
+from processors.models.lock import combined_digest, file_sha256
 from store.errors import ModelUnavailable, SettingsError
 
-MODEL_FILES = ["config.json", "preprocessor_config.json", "*.safetensors", "pytorch_model.bin"]
-WEIGHT_FILES = ("*.safetensors", "pytorch_model.bin")
+WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 
 
 def model_folder(model: str, revision: str | None) -> Path:
     """The folder that holds a model: `model` itself if it is one, else its place in the Hugging Face cache.
 
+    A profile has put the folder in place of an id that was pulled (see `processors.profile`).
+
     Raises:
-        ModelUnavailable: neither is there, or the folder holds no weights; the message says how to get them.
+        ModelUnavailable: it is not on this machine, is another revision, or is damaged; the message says what to do.
     """
-    remedy = _remedy(model, revision)
-    folder = Path(model)
-    if not folder.is_dir():
-        try:
-            found = snapshot_download(model, revision=revision, allow_patterns=MODEL_FILES, local_files_only=True)
-        except (LocalEntryNotFoundError, HFValidationError) as error:
-            raise ModelUnavailable(f"model {model!r} is not on this machine; {remedy}") from error
-        folder = Path(found)
-    if not (folder / "config.json").is_file() or not weight_files(folder):
-        raise ModelUnavailable(f"folder {folder} holds no config.json with weights beside it; {remedy}")
-    return folder
+    place = _whole(model, revision, Processor.model_files)
+    if not (place / "config.json").is_file() or not weight_files(place):
+        raise ModelUnavailable(f"folder {place} holds no config.json with weights beside it; {remedy(model)}")
+    return place
 
 
-def _remedy(model: str, revision: str | None) -> str:
-    if model.startswith("tiny/"):
-        return "build it with `processors.tiny.build_tiny_models(models_folder)`"
-    pinned = f" --revision {revision}" if revision else ""
+def model_file(model: str, revision: str | None, pattern: str) -> Path:
+    """The file that holds a model: `model` itself if it is one, else the one of a folder (see `model_folder`).
+
+    Args:
+        pattern: of the file's name in a folder.
+
+    Raises:
+        ModelUnavailable: as `model_folder`; also where a folder has several such files.
+    """
+    place = _whole(model, revision, (pattern,))
+    found = sorted(place.glob(pattern)) if place.is_dir() else [place]
+    if len(found) != 1:
+        raise ModelUnavailable(f"folder {place} holds {len(found)} files {pattern}, not one; {remedy(model)}")
+    return found[0]
+
+
+def _whole(model: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    found = find_model(model, revision, patterns)
+    if found.state != "present" or found.place is None:
+        raise ModelUnavailable(f"{found.problem}; {remedy(model)}")
+    return found.place
+
+
+def remedy(model: str) -> str:
+    """What to do where a model is not to be had."""
+    if Path(model).parent.name == "tiny":
+        return "build it with `cliploom models pull --profile tiny`"
     return (
-        f"get it with `hf download {model}{pinned}`, copy its folder to <models folder>/{model}, or choose the "
-        "profile `measured`, which needs no model"
+        "run `cliploom models pull --profile` with the profile that names it, or bring its files to <models folder>/"
+        "<its id>, or choose the profile `measured`, which needs no model"
     )
 
 
@@ -57,10 +77,5 @@ def weight_files(folder: Path) -> list[Path]:
 
 def weights_digest(folder: Path) -> str:
     """SHA-256 over a model's configuration, preprocessing and weights."""
-    state = sha256()
-    for path in [*sorted(folder.glob("*config.json")), *weight_files(folder)]:
-        state.update(path.name.encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                state.update(block)
-    return state.hexdigest()
+    paths = [*folder.glob("*config.json"), *weight_files(folder)]
+    return combined_digest({path.name: file_sha256(path) for path in paths})

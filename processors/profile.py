@@ -4,17 +4,21 @@
     id = "audio.prosody"        # processors/audio/prosody.py
     pitch_max_hz = 800          # any other key is an option of that processor
 
+Three keys are the profile's own: `optional = true` lets the service start without a processor whose model or package
+is missing; `licence` and `sha256` tell of the `model`, which is a folder, an id of the model hub or an URL.
+
 The profiles that come with Cliploom lie in `processors/profiles`; a path to a TOML file is a profile too.
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from processors.base import Processor, create_processor
 from processors.decode import SAMPLE_AUDIO_RATE_HZ, SAMPLE_LONGEST_PX, SAMPLE_RATE_HZ
+from processors.models.lock import model_place
 from store.errors import SettingsError
 from store.records import Column
 
@@ -22,11 +26,33 @@ PROFILES_FOLDER = Path(__file__).parent / "profiles"
 
 
 @dataclass(frozen=True)
+class ModelLine:
+    """What a profile line says of the model that its processor loads.
+
+    model: a folder, a file, an id of the model hub, or an URL. sha256: of an URL's file.
+    files: see `Processor.model_files`.
+    """
+
+    processor: str
+    model: str
+    revision: str | None
+    licence: str | None
+    sha256: str | None
+    files: tuple[str, ...]
+    optional: bool
+
+
+@dataclass(frozen=True)
 class Profile:
-    """Processors in an order in which each finds the columns that it reads; not loaded yet."""
+    """Processors in an order in which each finds the columns that it reads; not loaded yet.
+
+    optional: ids of those that may be absent. models: of those that load one, in running order.
+    """
 
     name: str
     processors: tuple[Processor, ...]
+    optional: frozenset[str] = frozenset()
+    models: tuple[ModelLine, ...] = ()
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -43,18 +69,26 @@ def load_profile(name_or_path: str | Path, models_folder: Path | None = None) ->
     """The profile of that name, or in that TOML file, checked.
 
     Args:
-        models_folder: a processor's `model` that is a folder in here is read from it; others are looked for
-            in the Hugging Face cache when the processor loads.
+        models_folder: a processor's `model` that lies in here is read from here; others are looked for in the
+            Hugging Face cache when the processor loads.
 
     Raises:
         SettingsError: no such profile, a file that is no profile, an unknown processor or option, or what
             `create_profile` refuses.
     """
     path = _profile_path(name_or_path)
-    return create_profile(path.stem, [_processor(entry, path, models_folder) for entry in _entries(path)])
+    lines = [_line(entry, path, models_folder) for entry in _entries(path)]
+    return create_profile(
+        path.stem,
+        [processor for processor, _, _ in lines],
+        [processor.id for processor, _, optional in lines if optional],
+        [model for _, model, _ in lines if model is not None],
+    )
 
 
-def create_profile(name: str, processors: Sequence[Processor]) -> Profile:
+def create_profile(
+    name: str, processors: Sequence[Processor], optional: Collection[str] = (), models: Sequence[ModelLine] = ()
+) -> Profile:
     """The profile of these processors, in running order.
 
     Raises:
@@ -64,7 +98,7 @@ def create_profile(name: str, processors: Sequence[Processor]) -> Profile:
     _check_unique(name, processors)
     for processor in processors:
         _check_reads(name, processor)
-    return Profile(name, _in_running_order(name, processors))
+    return Profile(name, _in_running_order(name, processors), frozenset(optional), tuple(models))
 
 
 def _profile_path(name_or_path: str | Path) -> Path:
@@ -92,17 +126,28 @@ def _entries(path: Path) -> list[Mapping[str, Any]]:
     return entries
 
 
-def _processor(entry: Mapping[str, Any], path: Path, models_folder: Path | None) -> Processor:
+def _line(entry: Mapping[str, Any], path: Path, models_folder: Path | None) -> tuple[Processor, ModelLine | None, bool]:
+    """A line's processor, its model if it loads one, and whether it is optional."""
     options = dict(entry)
     processor_id = options.pop("id", None)
     if not isinstance(processor_id, str):
         raise SettingsError(f'a [[processor]] of profile {path} has no id: {dict(entry)}; write id = "role.module"')
-    if models_folder is not None and (folder := models_folder / str(options.get("model"))).is_dir():
-        options["model"] = str(folder)
+    optional = options.pop("optional", False)
+    if not isinstance(optional, bool):
+        raise SettingsError(f"profile {path}: {processor_id} has optional = {optional!r}; write true or false")
+    licence, sha256 = options.pop("licence", None), options.pop("sha256", None)
+    named = options.get("model")
+    if isinstance(named, str) and models_folder is not None and (place := model_place(models_folder, named)).exists():
+        options["model"] = str(place)
     try:
-        return create_processor(processor_id, options)
+        processor = create_processor(processor_id, options)
     except SettingsError as error:
         raise SettingsError(f"profile {path}: {error}") from error
+    if not isinstance(named, str):
+        return processor, None, optional
+    revision = options.get("revision")
+    line = ModelLine(processor_id, named, revision, licence, sha256, processor.model_files, optional)
+    return processor, line, optional
 
 
 def _check_unique(name: str, processors: Sequence[Processor]) -> None:

@@ -61,6 +61,10 @@ def test_a_file_of_ones_own_is_a_profile(tmp_path: Path) -> None:
         ("[[processor]]\nid = ", "is not TOML"),
         ('colour = "red"\n[[processor]]\nid = "motion.flow"', "unknown keys colour"),
         ("[[processor]]\nmin_score = 1", "has no id"),
+        (
+            '[[processor]]\nid = "motion.flow"\noptional = "yes"',
+            "motion.flow has optional = 'yes'; write true or false",
+        ),
         ('[[processor]]\nid = "motion.telepathy"', "'motion.telepathy' is not known"),
         ('[[processor]]\nid = "motion.flow"\nspeed = 2', "options of processor 'motion.flow' are wrong.*speed"),
         ('[[processor]]\nid = "motion.flow"\n[[processor]]\nid = "motion.flow"', "names motion.flow twice"),
@@ -108,7 +112,7 @@ def test_more_than_clips_hold_is_refused(reads: Reads, told: str) -> None:
 def test_a_model_that_is_not_here_is_told_how_to_get(processor: str, tmp_path: Path) -> None:
     text = f'[[processor]]\nid = "{processor}"\nmodel = "nobody/never-made"\nrevision = "abc"\n'
     profile = load_profile(write(tmp_path, text))
-    with pytest.raises(ModelUnavailable, match="hf download nobody/never-made --revision abc"):
+    with pytest.raises(ModelUnavailable, match="'nobody/never-made' is not on this machine; run `cliploom models pull"):
         profile.processors[0].load("cpu")
 
 
@@ -120,15 +124,37 @@ def test_a_folder_that_is_not_there_is_not_looked_for_on_the_network(tmp_path: P
 
 def test_tiny_models_that_are_not_built_are_told_how_to_build() -> None:
     siglip = next(p for p in load_profile("tiny").processors if p.id == "vision.siglip")
-    with pytest.raises(ModelUnavailable, match="build_tiny_models"):
+    with pytest.raises(ModelUnavailable, match="cliploom models pull --profile tiny"):
         siglip.load("cpu")
 
 
 def test_an_empty_model_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "tiny" / "siglip").mkdir(parents=True)
     siglip = next(p for p in load_profile("tiny", tmp_path).processors if p.id == "vision.siglip")
+    with pytest.raises(ModelUnavailable, match="holds no weights"):
+        siglip.load("cpu")
+
+
+def test_weights_without_their_configuration_are_told(models_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny" / "siglip").mkdir(parents=True)
+    weights = models_folder / "tiny" / "siglip" / "model.safetensors"
+    (tmp_path / "tiny" / "siglip" / "model.safetensors").symlink_to(weights)
+    siglip = next(p for p in load_profile("tiny", tmp_path).processors if p.id == "vision.siglip")
     with pytest.raises(ModelUnavailable, match=r"holds no config\.json with weights"):
         siglip.load("cpu")
+
+
+def test_what_may_be_missing_is_the_lines_that_say_so(tmp_path: Path) -> None:
+    text = '[[processor]]\nid = "vision.siglip"\nmodel = "a/b"\noptional = true\nlicence = "MIT"\n'
+    profile = load_profile(write(tmp_path, text + '[[processor]]\nid = "motion.flow"\noptional = false\n'))
+    assert profile.optional == {"vision.siglip"}
+    assert [(line.processor, line.model, line.licence) for line in profile.models] == [("vision.siglip", "a/b", "MIT")]
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_model_of_a_profile_that_comes_along_has_a_licence_or_is_built_here(name: str) -> None:
+    for line in load_profile(name).models:
+        assert line.model.startswith("tiny/") or line.licence, line.model
 
 
 def test_a_size_that_the_model_does_not_have_is_told(models_folder: Path, tmp_path: Path) -> None:
