@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from processors.pretrained import weight_files
+from processors.tiny_identity import build_facenet, build_mobileface
 
 SEED = 20
 HIDDEN = 32
@@ -28,9 +29,14 @@ def build_tiny_models(models_folder: Path) -> list[Path]:
     `load_profile("tiny", models_folder)` then finds them. What is there already is kept.
     """
     folders = []
-    for name, build in (("tiny/siglip", _siglip), ("tiny/wav2vec2", _wav2vec2)):
+    for name, build in (
+        ("tiny/siglip", _siglip),
+        ("tiny/wav2vec2", _wav2vec2),
+        ("tiny/facenet", build_facenet),
+        ("tiny/mobileface", build_mobileface),
+    ):
         folder = models_folder / name
-        if not weight_files(folder):
+        if not weight_files(folder) and not any(folder.glob("*.onnx")):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(SEED)
                 build(folder)
