@@ -98,9 +98,7 @@ def describe(torso_rgb: np.ndarray) -> np.ndarray:
     strength, turn = np.hypot(across, down), np.mod(np.arctan2(down, across), np.pi)
     parts = []
     for rows in np.split(np.arange(SIDE_PX), HALVES):
-        chroma, _, _ = np.histogram2d(
-            a[rows].ravel(), b[rows].ravel(), bins=CHROMA_BINS, range=[[-60, 60], [-60, 60]]
-        )
+        chroma, _, _ = np.histogram2d(a[rows].ravel(), b[rows].ravel(), bins=CHROMA_BINS, range=[[-60, 60], [-60, 60]])
         lumas, _ = np.histogram(luma[rows], bins=LUMA_BINS, range=(0, 100))
         turns, _ = np.histogram(turn[rows], bins=TURN_BINS, range=(0, np.pi), weights=strength[rows])
         # A plain cloth has no texture: where gradients are faint the noise of the camera must not speak.

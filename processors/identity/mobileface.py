@@ -13,7 +13,9 @@ from processors.models.lock import file_sha256
 from processors.pretrained import model_file
 
 SIZE_PX = 112
-TEMPLATE_PX = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
+TEMPLATE_PX = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
 """Where eyes, nose and corners of the mouth of a face lie that nets are trained on (ArcFace, Deng et al. 2019)."""
 MEAN_RGB, STD_RGB = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 """ImageNet's, with which the net was trained."""

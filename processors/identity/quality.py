@@ -43,9 +43,7 @@ class FaceQuality:
         return float((self.sharp * self.large * self.frontal * self.visible) ** 0.25)
 
 
-def face_quality(
-    frame_rgb: np.ndarray, box_xyxy: np.ndarray, landmarks_xy: np.ndarray, score: float
-) -> FaceQuality:
+def face_quality(frame_rgb: np.ndarray, box_xyxy: np.ndarray, landmarks_xy: np.ndarray, score: float) -> FaceQuality:
     """Quality of one face.
 
     Args:

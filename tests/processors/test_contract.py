@@ -4,7 +4,6 @@ import copy
 import json
 import math
 from dataclasses import fields, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +20,24 @@ GIVEN_BY = {p.id: name for name in reversed(TINY_PROFILES) for p in load_profile
 """Every processor, and the first of the tiny profiles that has it: `test_no_processor_escapes` holds that true."""
 
 
-class Runs:
-    """What the tiny profiles measure of the clips: taken with all others in one batch, in the other order, and alone."""
-
-    def __init__(self, engines: dict[str, Engine], clips: dict[str, DecodedClip]) -> None:
-        self._engines, self._clips = engines, clips
-
-    @cache
-    def together(self, profile: str) -> dict[str, Measured]:
-        return dict(zip(self._clips, self._engines[profile].run(list(self._clips.values())), strict=True))
-
-    @cache
-    def backwards(self, profile: str) -> list[Measured]:
-        return self._engines[profile].run(list(self._clips.values())[::-1])
-
-    @cache
-    def alone(self, profile: str) -> dict[str, Measured]:
-        return {name: self._engines[profile].run([clip])[0] for name, clip in self._clips.items()}
+Run = dict[str, dict[str, Measured]]
+"""Profile, then clip, to what was measured."""
 
 
 @pytest.fixture(scope="module")
-def runs(engines: dict[str, Engine], clips: dict[str, DecodedClip]) -> Runs:
-    return Runs(engines, clips)
+def all_together(engines: dict[str, Engine], clips: dict[str, DecodedClip]) -> Run:
+    """Each clip's measurements, taken in one batch with all others."""
+    return {name: dict(zip(clips, e.run(list(clips.values())), strict=True)) for name, e in engines.items()}
+
+
+@pytest.fixture(scope="module")
+def all_backwards(engines: dict[str, Engine], clips: dict[str, DecodedClip]) -> dict[str, list[Measured]]:
+    return {name: engine.run(list(clips.values())[::-1]) for name, engine in engines.items()}
+
+
+@pytest.fixture(scope="module")
+def all_alone(engines: dict[str, Engine], clips: dict[str, DecodedClip]) -> Run:
+    return {name: {clip: engine.run([c])[0] for clip, c in clips.items()} for name, engine in engines.items()}
 
 
 @pytest.fixture(params=GIVEN_BY)
@@ -57,18 +52,18 @@ def engine(processor: Processor, engines: dict[str, Engine]) -> Engine:
 
 
 @pytest.fixture
-def together(processor: Processor, runs: Runs) -> dict[str, Measured]:
-    return runs.together(GIVEN_BY[processor.id])
+def together(processor: Processor, all_together: Run) -> dict[str, Measured]:
+    return all_together[GIVEN_BY[processor.id]]
 
 
 @pytest.fixture
-def backwards(processor: Processor, runs: Runs) -> list[Measured]:
-    return runs.backwards(GIVEN_BY[processor.id])
+def backwards(processor: Processor, all_backwards: dict[str, list[Measured]]) -> list[Measured]:
+    return all_backwards[GIVEN_BY[processor.id]]
 
 
 @pytest.fixture
-def alone(processor: Processor, runs: Runs) -> dict[str, Measured]:
-    return runs.alone(GIVEN_BY[processor.id])
+def alone(processor: Processor, all_alone: Run) -> dict[str, Measured]:
+    return all_alone[GIVEN_BY[processor.id]]
 
 
 def values_of(processor: Processor, measured: Measured) -> dict[str, Any]:
