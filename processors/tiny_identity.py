@@ -1,4 +1,4 @@
-"""Nets with random weights that tell faces apart no better than chance, for the tiny profiles; see `processors.tiny`."""
+"""Nets with random weights that tell faces apart no better than chance, for tiny profiles; see `processors.tiny`."""
 
 from pathlib import Path
 

@@ -105,7 +105,7 @@ def curation_columns(curated: ClipCurated) -> ClipRow:
 
 
 def linked_columns(linked: IdentityLinked) -> ClipRow:
-    """What `identities.linked` says of a clip, as columns; see `store.identity_decisions` for who the tracks are now."""
+    """What `identities.linked` says of a clip, as columns; `store.identity_decisions` adds who the tracks are now."""
     links = []
     for link in linked.links:
         body = link.model_dump(mode="json")

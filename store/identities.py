@@ -3,10 +3,10 @@
 A track is compared with the mean face of every identity that is known. How far its cosine lies above the net's even
 point is its log odds of being the same person; faces of poor quality say less; clothes speak for or against within a
 minute of one video; two tracks that are seen at the same moment are two people. With a prior for each identity and for
-somebody new (which the more identities there are the more is asked for by), that is a probability for each (Bayes).
+somebody new (the more identities there are, the more is asked of each), that is a probability for each (Bayes).
 
-Certain is certain: only at `SURE` is a track linked. Below, it founds an identity of its own and keeps the others as
-candidates with their probabilities, for a person to decide (`store.identity_decisions`); nothing is merged on the quiet.
+Only at `SURE` is a track linked. Below, it founds an identity of its own and keeps the others as candidates with their
+probabilities, for a person to decide (`store.identity_decisions`); nothing is merged on the quiet.
 All of it is a pure function of the clips' vectors in their order of arrival. Cost per track: one product with the means
 of all identities.
 """
@@ -39,7 +39,7 @@ EVEN_BODY, NATS_PER_BODY, MOST_BODY_NATS = 0.94, 40.0, 1.5
 """Chosen: torsos of one person in one video agree by 0.97 to 1.0 in shared/media, those of two people in dark clothes
 by 0.90 to 0.93. At most a factor of 4.5: clothes are evidence, never proof."""
 EXEMPLARS = 16
-"""Chosen: best faces that an identity's mean is of: bounds memory and work, and forgets the poor ones first."""
+"""Chosen: best faces that a look's mean is of: bounds memory and work, and forgets the poor ones first."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Face:
 
 @dataclass(frozen=True)
 class Exemplar:
-    """A face of an identity; `linked` is the identity that it was linked to, before any person's decision."""
+    """A face of an identity; a track that is like it is put on record as linked to `linked`: the identity as it was
+    before people merged it with others."""
 
     linked: str
     clip_id: str
@@ -87,44 +88,69 @@ def identity_id(clip_id: str, track: int, space: str) -> str:
 
 
 class Gallery:
-    """The identities of one space: their exemplars, and the mean of each."""
+    """The identities of one space.
+
+    An identity has one look, or, where a person merged several, as many: the mean of the best faces of each. A face is
+    compared with the look that is most like it, so that a merge of two looks blurs neither.
+    """
 
     def __init__(self, space: Space) -> None:
         self.space = space
         self.ids: list[str] = []
-        self._rows: dict[str, int] = {}
-        self._exemplars: dict[str, list[Exemplar]] = {}
+        self._places: dict[str, int] = {}
+        """Identity to its place in `ids`."""
+        self._looks: list[tuple[str, str]] = []
+        """(identity, what its faces were linked to) of each row of the arrays below."""
+        self._rows: dict[tuple[str, str], int] = {}
+        self._faces: dict[str, dict[str, list[Exemplar]]] = {}
         self._kin: dict[str, set[str]] = {}
         self._means = np.zeros((0, 0), np.float32)
         self._quality = np.zeros(0, np.float32)
+        self._owner = np.zeros(0, np.int64)
 
     def add(self, identity: str, exemplar: Exemplar) -> None:
         """Take a face into an identity, which may be new."""
-        best = [*self._exemplars.get(identity, ()), exemplar]
-        best.sort(key=lambda one: (-one.quality, one.clip_id, one.track))
-        self._exemplars[identity] = best[:EXEMPLARS]
-        if identity not in self._rows:
-            self._rows[identity] = len(self.ids)
+        if identity not in self._places:
+            self._places[identity] = len(self.ids)
             self.ids.append(identity)
+        faces = self._faces.setdefault(identity, {}).setdefault(exemplar.linked, [])
+        faces.append(exemplar)
+        faces.sort(key=lambda one: (-one.quality, one.clip_id, one.track))
+        del faces[EXEMPLARS:]
+        look = identity, exemplar.linked
+        if look not in self._rows:
+            self._rows[look] = len(self._looks)
+            self._looks.append(look)
             self._make_room(len(exemplar.vector))
-        self._renew(identity)
+        row = self._rows[look]
+        weights = np.array([max(one.quality, 1e-3) for one in faces])
+        mean = np.average(np.stack([one.vector for one in faces]), axis=0, weights=weights)
+        self._means[row] = mean / max(float(np.linalg.norm(mean)), 1e-12)
+        self._quality[row] = np.average(weights, weights=weights)
+        self._owner[row] = self._places[identity]
 
     def discard(self, identity: str) -> None:
         """Forget an identity; an unknown one is no error."""
-        if identity not in self._rows:
+        if identity not in self._places:
             return
-        row, last = self._rows.pop(identity), self.ids.pop()
-        if last != identity:
-            self.ids[row], self._rows[last] = last, row
-            self._means[row], self._quality[row] = self._means[len(self.ids)], self._quality[len(self.ids)]
-        del self._exemplars[identity]
+        for linked in self._faces.pop(identity):
+            row, last = self._rows.pop((identity, linked)), self._looks.pop()
+            if row < len(self._looks):
+                self._looks[row], self._rows[last] = last, row
+                for array in (self._means, self._quality, self._owner):
+                    array[row] = array[len(self._looks)]
+        place, moved = self._places.pop(identity), self.ids.pop()
+        if moved != identity:
+            self.ids[place], self._places[moved] = moved, place
+            for linked in self._faces[moved]:
+                self._owner[self._rows[moved, linked]] = place
         for other in self._kin.pop(identity, set()):
             self._kin[other].discard(identity)
 
     def doubt(self, identity: str, others: Iterable[str]) -> None:
         """Note that an identity may be the same person as others."""
         for other in others:
-            if identity != other and {identity, other} <= self._rows.keys():
+            if identity != other and {identity, other} <= self._places.keys():
                 self._kin.setdefault(identity, set()).add(other)
                 self._kin.setdefault(other, set()).add(identity)
 
@@ -132,39 +158,38 @@ class Gallery:
         """Identities that may be the same person."""
         return self._kin.get(identity, set())
 
+    def place(self, identity: str) -> int | None:
+        """Where an identity stands in `ids`."""
+        return self._places.get(identity)
+
     def log_odds(self, face: Face) -> np.ndarray:
         """Natural log odds, float64 [number of ids], that a face is the same person's by the face alone."""
-        n = len(self.ids)
+        odds = np.full(len(self.ids), -np.inf)
+        np.maximum.at(odds, self._owner[: len(self._looks)], self._of_looks(face))
+        return odds
+
+    def nearest_look(self, identity: str, face: Face) -> str:
+        """What the faces of an identity were linked to that are most like this one: if people's decisions are undone,
+        it stays with those."""
+        odds = self._of_looks(face)
+        return max(self._faces[identity], key=lambda linked: (odds[self._rows[identity, linked]], linked))
+
+    def _of_looks(self, face: Face) -> np.ndarray:
+        n = len(self._looks)
+        if n == 0:
+            return np.zeros(0)
         cosines = (self._means[:n] @ face.vector.astype(np.float32)).astype(np.float64)
         low, high = TELLING_QUALITY
         telling = np.clip((np.minimum(self._quality[:n], face.quality) - low) / (high - low), 0.0, 1.0)
         return telling * self.space.nats_per_cosine * (cosines - self.space.even_cosine)
 
-    def row(self, identity: str) -> int | None:
-        """Where an identity stands in `ids`."""
-        return self._rows.get(identity)
-
-    def nearest_link(self, identity: str, face: Face) -> str:
-        """What the exemplar of an identity was linked to that is most like a face: if people's decisions are undone,
-        the face stays with that one."""
-        exemplars = self._exemplars[identity]
-        likeness = np.stack([one.vector for one in exemplars]) @ face.vector
-        return exemplars[int(likeness.argmax())].linked
-
     def _make_room(self, size: int) -> None:
-        if len(self._means) < len(self.ids):
-            capacity = max(64, 2 * len(self._means))
-            means, quality = np.zeros((capacity, size), np.float32), np.zeros(capacity, np.float32)
-            means[: len(self._means)] = self._means if self._means.size else 0.0
-            quality[: len(self._quality)] = self._quality
-            self._means, self._quality = means, quality
-
-    def _renew(self, identity: str) -> None:
-        exemplars = self._exemplars[identity]
-        weights = np.array([max(one.quality, 1e-3) for one in exemplars])
-        mean = np.average(np.stack([one.vector for one in exemplars]), axis=0, weights=weights)
-        self._means[self._rows[identity]] = mean / max(float(np.linalg.norm(mean)), 1e-12)
-        self._quality[self._rows[identity]] = np.average(weights, weights=weights)
+        before = len(self._means)
+        if before < len(self._looks):
+            more = max(64, before)
+            self._means = np.concatenate([self._means.reshape(before, size), np.zeros((more, size), np.float32)])
+            self._quality = np.concatenate([self._quality, np.zeros(more, np.float32)])
+            self._owner = np.concatenate([self._owner, np.zeros(more, np.int64)])
 
 
 def link(
@@ -200,13 +225,13 @@ def _posterior(
     odds = gallery.log_odds(face)
     prior = np.full(n, PRIOR_KNOWN / max(FEWEST_KNOWN, n))
     for identity, bodies in worn.items():
-        if (row := gallery.row(identity)) is not None:
-            prior[row] += PRIOR_NEARBY / max(FEWEST_NEARBY, len(worn))
-            odds[row] += _body_nats(face, bodies)
+        if (place := gallery.place(identity)) is not None:
+            prior[place] += PRIOR_NEARBY / max(FEWEST_NEARBY, len(worn))
+            odds[place] += _body_nats(face, bodies)
     for identity, others in taken.items():
         # Two faces at one moment are two people.
-        if (row := gallery.row(identity)) is not None and any(face.times_s & other.times_s for other in others):
-            odds[row] = -np.inf
+        if (place := gallery.place(identity)) is not None and any(face.times_s & other.times_s for other in others):
+            odds[place] = -np.inf
     highest = max(0.0, float(odds.max(initial=0.0)))
     weights = prior * np.exp(odds - highest)
     return weights / (PRIOR_NEW * np.exp(-highest) + weights.sum())
@@ -228,9 +253,11 @@ def _decided(face: Face, gallery: Gallery, probabilities: np.ndarray) -> tuple[T
     if face.quality < LEAST_QUALITY:
         return _link(face, None, None, ranked), None
     if best is not None:
-        same = sum(float(probabilities[row]) for one in gallery.kin(best) if (row := gallery.row(one)) is not None)
+        same = sum(
+            float(probabilities[place]) for one in gallery.kin(best) if (place := gallery.place(one)) is not None
+        )
         if probability + same >= SURE:
-            linked = gallery.nearest_link(best, face)
+            linked = gallery.nearest_look(best, face)
             gallery.add(best, Exemplar(linked, *face.key, face.quality, face.vector))
             return _link(face, linked, probability + same, ranked[1:]), best
     own = identity_id(*face.key, gallery.space.name)

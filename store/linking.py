@@ -12,7 +12,7 @@ import numpy as np
 from store.clips import ClipRow
 from store.errors import InputError
 from store.identities import EXEMPLARS, NEARBY_S, Exemplar, Face, Gallery, Space, link
-from store.identity_decisions import mentioned
+from store.identity_decisions import Decisions, mentioned
 from store.records import IdentityDecided, IdentityLinked, Json, digest
 from store.store import Store
 from store.tables import sql_holds, sql_in
@@ -152,7 +152,8 @@ class Linker:
     def _read(self, where: str, wanted: Collection[str] | None, without: Collection[str]) -> None:
         """Take the best faces of identities (of all, or of those wanted) out of the rows into the galleries."""
         columns = ["identity_ids", "identity_space"]
-        entries: dict[str, list[tuple[float, str, int, str]]] = {}
+        decisions = Decisions.of(self._store.identity_decisions.all())
+        looks: dict[tuple[str, str], list[tuple[float, str, int]]] = {}
         doubts: list[tuple[str, str, str]] = []
         spaces: dict[str, Json] = {}
         for row in self._store.clips.select(where=where, columns=columns):
@@ -163,13 +164,13 @@ class Linker:
                 identity = entry["identity"]
                 if identity is None or (wanted is not None and identity not in wanted):
                     continue
-                best = (-entry["quality"], row["clip_id"], entry["track"], entry["linked"])
-                entries.setdefault(identity, []).append(best)
+                face = (-entry["quality"], row["clip_id"], entry["track"])
+                looks.setdefault((identity, look_of(entry, decisions)), []).append(face)
                 name = row["identity_space"]["name"]
                 doubts += [(name, identity, one["identity"]) for one in entry["candidates"]]
         chosen: dict[str, list[tuple[int, str, str]]] = {}
-        for identity, found in entries.items():
-            for _, clip_id, track, linked in sorted(found)[:EXEMPLARS]:
+        for (identity, linked), faces in looks.items():
+            for _, clip_id, track in sorted(faces)[:EXEMPLARS]:
                 chosen.setdefault(clip_id, []).append((track, linked, identity))
         ids = sorted(chosen)
         for first in range(0, len(ids), _ROWS_AT_ONCE):
@@ -179,9 +180,9 @@ class Linker:
                 gallery = self._gallery(spaces[row["clip_id"]])
                 for track, linked, identity in chosen[row["clip_id"]]:
                     if track in measured:
-                        face = measured[track]
-                        vector = np.asarray(face["vector"], np.float32)
-                        gallery.add(identity, Exemplar(linked, row["clip_id"], track, face["quality"], vector))
+                        vector = np.asarray(measured[track]["vector"], np.float32)
+                        quality = measured[track]["quality"]
+                        gallery.add(identity, Exemplar(linked, row["clip_id"], track, quality, vector))
         for name, identity, other in doubts:
             if name in self._loaded():
                 self._loaded()[name].doubt(identity, [other])
@@ -213,6 +214,13 @@ class Linker:
                     if entry["identity"] is not None
                 )
         return sightings
+
+
+def look_of(entry: Json, decisions: Decisions) -> str:
+    """What a later track is to be linked to that is like this one: what this one was linked to, unless it was split off
+    from that."""
+    linked, identity = str(entry["linked"]), str(entry["identity"])
+    return linked if decisions.now(linked) == identity else identity
 
 
 def faces_of(row: ClipRow) -> list[Face]:

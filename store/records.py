@@ -525,7 +525,7 @@ class RemovalDone(Record):
     dead_letters: tuple[str, ...] = ()
     """step/id of every dead letter that mentioned a removed video or clip."""
     originals: tuple[str, ...] = ()
-    """Videos that lost the clips in which a removed identity appears, and their original, and keep their other clips."""
+    """Videos that lost the clips in which a removed identity appears, and their original, and keep the other clips."""
     sources: dict[str, str | None] = {}
     """Video id to the source that it came from."""
     verified: bool

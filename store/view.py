@@ -11,7 +11,7 @@ from typing import Any
 
 from store.clips import ClipRow, annotation_columns, curation_columns, linked_columns, segmented_columns, stage_of
 from store.gate import GateOptions, judge, verdict_of
-from store.identity_decisions import Decisions, mentioned
+from store.identity_decisions import Decisions, mentioned, split_identity
 from store.records import (
     ClipCurated,
     ClipDensified,
@@ -258,7 +258,9 @@ def _dead(record: DeadLetter, tables: Tables) -> None:
 
 
 def _identity_decided(record: IdentityDecided, tables: Tables) -> None:
-    tables["identity_decisions"].put(record.decision_id, record.model_dump(mode="json") | {"status": record.verb})
+    body = record.model_dump(mode="json") | {"status": record.verb}
+    own = {"split_off": split_identity(record.decision_id)} if record.verb == "split" else {}
+    tables["identity_decisions"].put(record.decision_id, body | own)
 
 
 def _letter_decided(record: DeadReplayed | DeadDropped, tables: Tables) -> None:

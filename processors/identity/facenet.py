@@ -38,8 +38,8 @@ class Facenet(FaceIdentity):
     columns = face_columns("FaceNet (Schroff et al. 2015), InceptionResnetV1 on VGGFace2, by facenet-pytorch")
     even_cosine = 0.45
     nats_per_cosine = 25.0
-    """Not measured here, where the weights are not. Chosen after what is told of these weights on LFW: 99.65% right where
-    two photographs are parted at a cosine between 0.4 and 0.5, and one false pair in a thousand near 0.6."""
+    """Not measured here, where the weights are not. Chosen after what is told of these weights on LFW: 99.65% right
+    where two photographs are parted at a cosine between 0.4 and 0.5, and one false pair in a thousand near 0.6."""
 
     def load(self, device: str) -> None:
         folder = model_folder(self.options.model, self.options.revision)

@@ -1,4 +1,4 @@
-"""What the processors share that tell people apart by their faces: which faces of a track, and one vector of them all."""
+"""What the processors share that tell people apart by their faces: the faces of a track, and one vector of them all."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from processors.identity.quality import face_quality
 from store.records import Column
 
 MOST_FACES = 8
-"""Of a track, the best. Chosen: the vectors of neighbouring frames hardly differ, and each costs up to 0.1 s of a core."""
+"""Of a track, the best. Chosen: vectors of neighbouring frames hardly differ, and each costs up to 0.1 s of a core."""
 LEAST_QUALITY = 0.05
 """Chosen: below this a face is as good as hidden, cut off or wholly blurred; a track without a better one has no vector
 rather than a guess."""

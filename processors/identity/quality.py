@@ -15,7 +15,8 @@ PATCH_PX = 64
 """Side of the picture that blur is measured on, so that the measure does not grow with the face."""
 SHARP_VARIANCE = (8.0, 120.0)
 """Chosen: variance of the Laplacian from which a face is not wholly blurred, and from which it is sharp. Of the
-press photographs in shared/media, 384 px at most, nine in ten lie above 150; shrunk to 24 px and grown again, below 20."""
+press photographs in shared/media, 384 px at most, nine in ten lie above 250; shrunk to 24 px and grown again, below
+20."""
 SIZE_PX = (16.0, 56.0)
 """Chosen: shorter side of the box. MTCNN finds faces from 20 px; nets that tell people apart see 112 or 160 px, and
 what they are shown smaller than half of that is mostly interpolation."""
