@@ -7,6 +7,7 @@ from api.commands import (
     dead,
     decisions,
     doctor,
+    identities,
     ingest,
     inspect,
     models,
@@ -34,6 +35,7 @@ app.command()(training.train)
 app.add_typer(snapshot.app, name="snapshot")
 app.command()(decisions.release)
 app.command()(decisions.remove)
+app.add_typer(identities.app, name="identities")
 app.add_typer(dead.app, name="dead")
 app.command()(workers.rebuild)
 app.add_typer(models.app, name="models")

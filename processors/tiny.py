@@ -39,6 +39,7 @@ from transformers import (
 from processors.pretrained import weight_files
 from processors.quality.aesthetic import AestheticsPredictor
 from processors.tiny_faces import build_deepface, build_emonet, build_mivolo
+from processors.tiny_identity import build_facenet, build_mobileface
 
 SEED = 20
 HIDDEN = 32
@@ -62,7 +63,7 @@ def build_tiny_models(models_folder: Path) -> list[Path]:
     folders = []
     for name, build in TINY_MODELS.items():
         folder = models_folder / name
-        if not weight_files(folder) and not any(folder.glob("*.pth")):
+        if not weight_files(folder) and not any(any(folder.glob(f"*.{kind}")) for kind in ("pth", "onnx")):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(SEED)
                 build(folder)
@@ -152,4 +153,6 @@ TINY_MODELS: dict[str, Callable[[Path], None]] = {
     "tiny/mivolo": build_mivolo,
     "tiny/emonet": build_emonet,
     "tiny/deepface": build_deepface,
+    "tiny/facenet": build_facenet,
+    "tiny/mobileface": build_mobileface,
 }

@@ -8,9 +8,11 @@ import torch
 
 from processors.base import DecodedClip
 from processors.engine import THREADS, Engine
-from processors.profile import load_profile
+from processors.profile import load_profile, profile_names
 from processors.tiny import build_tiny_models
 from tests.processors.made_clips import RATE_HZ, face_frames, make_clip, noise, tone
+
+TINY_PROFILES = [name for name in profile_names() if name.startswith("tiny")]
 
 
 @pytest.fixture(scope="session")
@@ -53,8 +55,15 @@ def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def engine(models_folder: Path) -> Engine:
-    """Every processor that there is, loaded."""
-    engine = Engine(load_profile("tiny", models_folder))
-    engine.load()
-    return engine
+def engines(models_folder: Path) -> dict[str, Engine]:
+    """The tiny profiles by name, loaded: every processor that there is lies in one of them."""
+    engines = {name: Engine(load_profile(name, models_folder)) for name in TINY_PROFILES}
+    for engine in engines.values():
+        engine.load()
+    return engines
+
+
+@pytest.fixture(scope="session")
+def engine(engines: dict[str, Engine]) -> Engine:
+    """The profile `tiny`, loaded."""
+    return engines["tiny"]

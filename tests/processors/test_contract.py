@@ -14,30 +14,56 @@ from processors.base import DecodedClip, Processor, create_processor
 from processors.engine import Engine, Measured
 from processors.profile import load_profile, profile_names
 from store.records import Column
+from tests.processors.conftest import TINY_PROFILES
 
-PROCESSOR_IDS = [processor.id for processor in load_profile("tiny").processors]
-"""The profile `tiny` has every processor: `test_no_processor_escapes` holds that true."""
+GIVEN_BY = {p.id: name for name in reversed(TINY_PROFILES) for p in load_profile(name).processors}
+"""Every processor, and the first of the tiny profiles that has it: `test_no_processor_escapes` holds that true."""
+
+
+Run = dict[str, dict[str, Measured]]
+"""Profile, then clip, to what was measured."""
 
 
 @pytest.fixture(scope="module")
-def together(engine: Engine, clips: dict[str, DecodedClip]) -> dict[str, Measured]:
+def all_together(engines: dict[str, Engine], clips: dict[str, DecodedClip]) -> Run:
     """Each clip's measurements, taken in one batch with all others."""
-    return dict(zip(clips, engine.run(list(clips.values())), strict=True))
+    return {name: dict(zip(clips, e.run(list(clips.values())), strict=True)) for name, e in engines.items()}
 
 
 @pytest.fixture(scope="module")
-def backwards(engine: Engine, clips: dict[str, DecodedClip]) -> list[Measured]:
-    return engine.run(list(clips.values())[::-1])
+def all_backwards(engines: dict[str, Engine], clips: dict[str, DecodedClip]) -> dict[str, list[Measured]]:
+    return {name: engine.run(list(clips.values())[::-1]) for name, engine in engines.items()}
 
 
 @pytest.fixture(scope="module")
-def alone(engine: Engine, clips: dict[str, DecodedClip]) -> dict[str, Measured]:
-    return {name: engine.run([clip])[0] for name, clip in clips.items()}
+def all_alone(engines: dict[str, Engine], clips: dict[str, DecodedClip]) -> Run:
+    return {name: {clip: engine.run([c])[0] for clip, c in clips.items()} for name, engine in engines.items()}
 
 
-@pytest.fixture(params=PROCESSOR_IDS)
-def processor(request: pytest.FixtureRequest, engine: Engine) -> Processor:
-    return next(p for p in engine.profile.processors if p.id == request.param)
+@pytest.fixture(params=GIVEN_BY)
+def processor(request: pytest.FixtureRequest, engines: dict[str, Engine]) -> Processor:
+    processors = engines[GIVEN_BY[request.param]].profile.processors
+    return next(p for p in processors if p.id == request.param)
+
+
+@pytest.fixture
+def engine(processor: Processor, engines: dict[str, Engine]) -> Engine:
+    return engines[GIVEN_BY[processor.id]]
+
+
+@pytest.fixture
+def together(processor: Processor, all_together: Run) -> dict[str, Measured]:
+    return all_together[GIVEN_BY[processor.id]]
+
+
+@pytest.fixture
+def backwards(processor: Processor, all_backwards: dict[str, list[Measured]]) -> list[Measured]:
+    return all_backwards[GIVEN_BY[processor.id]]
+
+
+@pytest.fixture
+def alone(processor: Processor, all_alone: Run) -> dict[str, Measured]:
+    return all_alone[GIVEN_BY[processor.id]]
 
 
 def values_of(processor: Processor, measured: Measured) -> dict[str, Any]:
@@ -46,7 +72,7 @@ def values_of(processor: Processor, measured: Measured) -> dict[str, Any]:
 
 def test_no_processor_escapes() -> None:
     ids = {processor.id for name in profile_names() for processor in load_profile(name).processors}
-    assert ids == set(PROCESSOR_IDS)
+    assert ids == set(GIVEN_BY)
 
 
 def test_no_clip_makes_it_fail(processor: Processor, together: dict[str, Measured]) -> None:
@@ -121,7 +147,8 @@ def test_inputs_stay_as_they_are(
 
 
 def test_the_recipe_is_the_same_for_the_same_work(processor: Processor, models_folder: Path) -> None:
-    again = next(p for p in load_profile("tiny", models_folder).processors if p.id == processor.id)
+    profile = load_profile(GIVEN_BY[processor.id], models_folder)
+    again = next(p for p in profile.processors if p.id == processor.id)
     again.load("cpu")
     assert again.recipe == processor.recipe
 
@@ -145,8 +172,8 @@ def test_where_a_model_lies_does_not_change_the_recipe(models_folder: Path, tmp_
     assert recipes[0] == recipes[1]
 
 
-def test_a_clip_means_the_same_under_another_id(engine: Engine, clips: dict[str, DecodedClip]) -> None:
+def test_a_clip_means_the_same_under_another_id(engines: dict[str, Engine], clips: dict[str, DecodedClip]) -> None:
     renamed = replace(clips["short"], clip_id="other")
-    first, second = engine.run([clips["short"], renamed])
+    first, second = engines["tiny"].run([clips["short"], renamed])
     assert (first.clip_id, second.clip_id) == ("short", "other")
     assert first.values == second.values

@@ -33,7 +33,7 @@ def test_every_profile_that_comes_along_is_sound(name: str) -> None:
 
 
 def test_the_profiles_are_these() -> None:
-    assert profile_names() == ["measured", "pretrained", "tiny"]
+    assert profile_names() == ["measured", "pretrained", "tiny", "tiny-onnx"]
 
 
 def test_only_facial_affect_is_a_models_opinion_in_the_measured_profile() -> None:
@@ -81,7 +81,7 @@ def test_a_wrong_file_is_told_what_is_wrong(tmp_path: Path, text: str, told: str
 
 @pytest.mark.parametrize("name", ["unheard", "missing.toml", ""])
 def test_an_unknown_profile_is_told_the_known_ones(name: str) -> None:
-    with pytest.raises(SettingsError, match="choose measured, pretrained, tiny"):
+    with pytest.raises(SettingsError, match="choose measured, pretrained, tiny, tiny-onnx"):
         load_profile(name)
 
 

@@ -15,9 +15,12 @@ from store.records import (
     DeadLetter,
     DeadReplayed,
     FootageSubmitted,
+    IdentityDecided,
+    IdentityLinked,
     Record,
     RemovalRequested,
     ReviewDecided,
+    TrackLink,
     TrainingFinished,
     TrainingProgress,
     TrainingRequested,
@@ -84,6 +87,27 @@ def _run(run_id: str, clip_ids: tuple[str, ...]) -> list[Record]:
     return [asked, progress, finished]
 
 
+def _people() -> list[Record]:
+    """Somebody in each clip, and somebody who was taken for two."""
+
+    def linked(video: Video, clip: int, identity: str) -> IdentityLinked:
+        link = TrackLink(
+            track=0,
+            identity=identity,
+            probability=None,
+            candidates=(),
+            quality=0.9,
+            time_s=0.5,
+            box_xyxy=(0.0, 0.0, 0.5, 0.5),
+        )
+        return IdentityLinked(clip_id=video.clip_ids[clip], video_id=video.video_id, links=(link,), recipe="i")
+
+    merged = IdentityDecided(
+        decision_id="m1", verb="merge", identity="p-1", others=("p-2",), by="Ada", reason="hat", decided_at=_at(8)
+    )
+    return [linked(STAYS, 0, "p-1"), linked(STAYS, 1, "p-2"), linked(GOES, 0, "p-2"), merged]
+
+
 def _history() -> list[Record]:
     """A life: footage, decisions, runs, letters; then one source is removed and comes again."""
     curated = [
@@ -123,6 +147,7 @@ def _history() -> list[Record]:
         DeadReplayed(dead_id="d2", by="Ada", replayed_at=_at(6)),
         _letter("d3", 5),
         DeadDropped(dead_id="d3", by="Ada", note="a test", dropped_at=_at(7)),
+        *_people(),
         *_run("run-stays", STAYS.clip_ids),
         *_run("run-goes", GOES.clip_ids),
     ]
