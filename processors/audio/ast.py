@@ -69,7 +69,8 @@ class Ast(Processor):
         n_parts = -(-len(audio) // round(self._extract.max_length * FRAME_S * rate_hz))
         # Copied: torch warns of arrays that may not be written to.
         parts = [part.copy() for part in np.array_split(audio, n_parts)]
-        values = self._extract(parts, sampling_rate=rate_hz, return_tensors="pt")["input_values"]
+        with torch.autocast("cpu", enabled=False):  # the spectrogram is computed there, in full precision
+            values = self._extract(parts, sampling_rate=rate_hz, return_tensors="pt")["input_values"]
         pooled = self._model.audio_spectrogram_transformer(values.to(self._model.device)).pooler_output
         likely = self._model.classifier(pooled).float().sigmoid().amax(dim=0).cpu().numpy()
         best = np.argsort(-likely, kind="stable")[:N_TAGS]

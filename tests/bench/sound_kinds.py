@@ -53,7 +53,7 @@ from transformers import (
 )
 
 from processors.base import DecodedClip, create_processor
-from processors.engine import TORCH_THREADS, Engine, Measured
+from processors.engine import THREADS, Engine, Measured
 from processors.profile import Profile, create_profile, load_profile
 from processors.tiny import build_tiny_models
 from store.errors import ModelUnavailable
@@ -184,7 +184,7 @@ def report_speed(folder: Path) -> None:
 
     The models have the size of the real ones and random weights.
     """
-    torch.set_num_threads(TORCH_THREADS)
+    torch.set_num_threads(THREADS)
     clips = [make_clip(str(i), audio=sound.audio[: 4 * RATE_HZ]) for i, sound in enumerate(recordings(DEEPLY)[4:8])]
     for processor_id, (extractor_class, model_class, config_class) in MODELS.items():
         extract, model = extractor_class(), model_class(config_class()).eval()
