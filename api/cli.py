@@ -2,7 +2,21 @@
 
 import typer
 
-from api.commands import clips, dead, decisions, doctor, ingest, models, snapshot, status, training, up, workers
+from api.commands import (
+    clips,
+    dead,
+    decisions,
+    doctor,
+    identities,
+    ingest,
+    inspect,
+    models,
+    snapshot,
+    status,
+    training,
+    up,
+    workers,
+)
 
 app = typer.Typer(
     help="Footage in, diffusion datasets and LoRAs out. Start the service with `cliploom up`.",
@@ -15,11 +29,13 @@ app.command()(ingest.ingest)
 app.command()(status.status)
 app.command()(clips.search)
 app.command()(clips.why)
+app.command()(inspect.inspect)
 app.command()(training.concepts)
 app.command()(training.train)
 app.add_typer(snapshot.app, name="snapshot")
 app.command()(decisions.release)
 app.command()(decisions.remove)
+app.add_typer(identities.app, name="identities")
 app.add_typer(dead.app, name="dead")
 app.command()(workers.rebuild)
 app.add_typer(models.app, name="models")

@@ -4,6 +4,7 @@ They go the same way as pretrained ones (`from_pretrained` on a folder), are the
 nothing: their vectors tell clips apart no better than chance projections.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,16 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
 from transformers import (
+    ASTConfig,
+    ASTFeatureExtractor,
+    ASTForAudioClassification,
     BitImageProcessor,
     CLIPImageProcessor,
     CLIPVisionConfig,
     Dinov2Config,
     Dinov2Model,
+    HubertConfig,
+    HubertModel,
     PreTrainedTokenizerFast,
     SiglipConfig,
     SiglipImageProcessor,
@@ -33,11 +39,22 @@ from transformers import (
 from processors.profile import load_profile
 from processors.quality.aesthetic import AestheticsPredictor
 from processors.tiny_faces import build_deepface, build_emonet, build_mivolo
+from processors.tiny_identity import build_facenet, build_mobileface
 from processors.tiny_people import build_rtdetr, build_vitpose, build_yolo, build_yolo_pose, build_yolox
 
 SEED = 20
 HIDDEN = 32
 _WEIGHTS = ("*.safetensors", "*.pth", "*.pt", "*.onnx")
+SPEECH_MODEL: dict[str, Any] = {
+    "hidden_size": HIDDEN,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "conv_dim": (16,) * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+}
+"""Of wav2vec 2.0 and HuBERT: their configurations have the same names."""
 
 
 def build_tiny_models(models_folder: Path, profile_name: str = "tiny") -> list[Path]:
@@ -54,7 +71,7 @@ def build_tiny_models(models_folder: Path, profile_name: str = "tiny") -> list[P
         if not any(path for pattern in _WEIGHTS for path in folder.glob(pattern)):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(SEED)
-                _BUILDERS[line.model](folder)
+                TINY_MODELS[line.model](folder)
         folders.append(folder)
     return folders
 
@@ -107,28 +124,42 @@ def _nsfw(folder: Path) -> None:
 
 
 def _wav2vec2(folder: Path) -> None:
-    config = Wav2Vec2Config(
+    Wav2Vec2FeatureExtractor(sampling_rate=16_000).save_pretrained(folder)
+    Wav2Vec2Model(Wav2Vec2Config(**SPEECH_MODEL)).save_pretrained(folder)
+
+
+def _hubert(folder: Path) -> None:
+    Wav2Vec2FeatureExtractor(sampling_rate=16_000).save_pretrained(folder)
+    HubertModel(HubertConfig(**SPEECH_MODEL)).save_pretrained(folder)
+
+
+def _ast(folder: Path) -> None:
+    config = ASTConfig(
         hidden_size=HIDDEN,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,
-        conv_dim=(16,) * 7,
-        num_conv_pos_embeddings=16,
-        num_conv_pos_embedding_groups=4,
+        max_length=256,
+        num_mel_bins=32,
+        id2label=dict(enumerate(("Speech", "Laughter", "Sigh", "Pant", "Music"))),
     )
-    Wav2Vec2FeatureExtractor(sampling_rate=16_000).save_pretrained(folder)
-    Wav2Vec2Model(config).save_pretrained(folder)
+    ASTFeatureExtractor(max_length=256, num_mel_bins=32).save_pretrained(folder)
+    ASTForAudioClassification(config).save_pretrained(folder)
 
 
-_BUILDERS = {
+TINY_MODELS: dict[str, Callable[[Path], None]] = {
     "tiny/siglip": _siglip,
     "tiny/dino": _dino,
     "tiny/aesthetic": _aesthetic,
     "tiny/nsfw": _nsfw,
     "tiny/wav2vec2": _wav2vec2,
+    "tiny/hubert": _hubert,
+    "tiny/ast": _ast,
     "tiny/mivolo": build_mivolo,
     "tiny/emonet": build_emonet,
     "tiny/deepface": build_deepface,
+    "tiny/facenet": build_facenet,
+    "tiny/mobileface": build_mobileface,
     "tiny/rtdetr": build_rtdetr,
     "tiny/vitpose": build_vitpose,
     "tiny/yolox": build_yolox,

@@ -4,6 +4,7 @@ Fail-closed: a question that nobody answered holds the clip. Every rule leaves a
 the clip through, so that `why` has an answer for kept and dropped alike.
 """
 
+import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -70,7 +71,7 @@ def _with_thresholds(path: Path, thresholds: Mapping[str, Any]) -> tuple[Filter,
     for name, threshold in thresholds.items():
         if name not in names:
             raise SettingsError(f"gate file {path}: filters.{name} is not known; there are {', '.join(names)}")
-        if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not math.isfinite(threshold):
             raise SettingsError(f"gate file {path}: filters.{name} = {threshold!r} is no number; give a score")
     return tuple(replace(one, threshold=float(thresholds.get(one.rule, one.threshold))) for one in FILTERS)
 

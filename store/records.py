@@ -179,6 +179,39 @@ class Decision(Value):
     recipe: str = ""
 
 
+class Candidate(Value):
+    """Somebody whom a track may show."""
+
+    identity: str
+    probability: float
+
+
+class TrackLink(Value):
+    """Who a face track is, as far as it can be told."""
+
+    track: int
+    """Index in `face_tracks`."""
+    identity: str | None
+    """A pseudonym; None where the faces are too poor to tell."""
+    probability: float | None
+    """Of being this identity; None where the track founded it."""
+    candidates: tuple[Candidate, ...]
+    """Others that it may be, the likeliest first; a person decides."""
+    quality: float
+    """0..1; of the track's faces."""
+    time_s: float
+    """When in the clip its best face is seen."""
+    box_xyxy: tuple[float, float, float, float]
+    """Where, in 0..1 of the frame."""
+
+
+class TrackName(Value):
+    """One face track of one clip."""
+
+    clip_id: str
+    track: int
+
+
 # --- records ---------------------------------------------------------------------------------------------
 
 
@@ -314,6 +347,45 @@ class ClipCurated(Record):
         return self.clip_id
 
 
+class IdentityLinked(Record):
+    """Who the face tracks of a clip are."""
+
+    topic: ClassVar[str] = "identities.linked"
+    clip_id: str
+    video_id: str
+    links: tuple[TrackLink, ...]
+    """By track; tracks without a usable face are not among them."""
+    recipe: str
+    """Hash of the vectors that this rests on."""
+
+    @property
+    def key(self) -> str:
+        return self.clip_id
+
+
+class IdentityDecided(Record):
+    """A person's decision about identities, on record; see `store.identity_decisions`."""
+
+    topic: ClassVar[str] = "identities.decided"
+    decision_id: str
+    verb: Literal["merge", "split", "undo"]
+    identity: str | None
+    """merge: the one that stays. split: the one that loses tracks."""
+    others: tuple[str, ...] = ()
+    """merge: those that are the same person."""
+    tracks: tuple[TrackName, ...] = ()
+    """split: those that are somebody else."""
+    undoes: str | None = None
+    """undo: id of the decision that no longer stands."""
+    by: str
+    reason: str
+    decided_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.decision_id
+
+
 class ConceptChanged(Record):
     """A concept's subset and what is known of it."""
 
@@ -420,11 +492,11 @@ class ReviewDecided(Record):
 
 
 class RemovalRequested(Record):
-    """Everything of a source or a video must go."""
+    """Everything of a source or a video must go, or everything in which an identity appears."""
 
     topic: ClassVar[str] = "removals.requested"
     removal_id: str
-    subject: Literal["source", "video"]
+    subject: Literal["source", "video", "identity"]
     subject_id: str
     by: str
     reason: str
@@ -452,6 +524,8 @@ class RemovalDone(Record):
     """Small bases that learned from a removed clip and were deleted."""
     dead_letters: tuple[str, ...] = ()
     """step/id of every dead letter that mentioned a removed video or clip."""
+    originals: tuple[str, ...] = ()
+    """Videos that lost the clips in which a removed identity appears, and their original, and keep the other clips."""
     sources: dict[str, str | None] = {}
     """Video id to the source that it came from."""
     verified: bool

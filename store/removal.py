@@ -1,4 +1,8 @@
-"""Removal: everything of a video or a source goes, everywhere, and the proof says what went.
+"""Removal: everything of a video or a source, or in which an identity appears, goes, everywhere, and the proof says
+what went.
+
+An identity takes with it every clip in which it appears, and the original of each such video; other clips of those
+videos stay. A video that is not read to its end, or of which no clip would stay, goes as a whole.
 
 The plan is durable before the first deletion, and every deletion may be repeated: a removal that is killed at any
 point and run again ends the same. What records on topics hold is erased by tombstones, which the proof names the
@@ -11,12 +15,21 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from store.clips import ClipRow
 from store.export import sha256_of
 from store.records import Json, RemovalDone, RemovalRequested, digest
-from store.removed import CLIP_MEDIA, delete_media, ids_in_letter, ids_in_object, tombstone, withdraw_run
+from store.removed import (
+    CLIP_MEDIA,
+    delete_media,
+    ids_in_letter,
+    ids_in_object,
+    tombstone,
+    withdraw_run,
+    without_original,
+)
 from store.snapshots import is_withdrawn, judged_clips, withdraw_snapshot
 from store.store import Store
-from store.tables import sql_in
+from store.tables import sql_holds, sql_in
 
 _LONGEST_WRITE = timedelta(hours=1)
 """Chosen: an unfinished media file as old as this was left by a killed process."""
@@ -33,6 +46,8 @@ class _Plan:
     runs: frozenset[str] = frozenset()
     dead_letters: frozenset[str] = frozenset()
     """step/id."""
+    originals: frozenset[str] = frozenset()
+    """Videos that lose their original and some of their clips."""
 
     @classmethod
     def of(cls, body: Json) -> "_Plan":
@@ -48,7 +63,8 @@ class _Plan:
 
 
 def remove(store: Store, request: RemovalRequested, snapshots_root: Path, now: datetime) -> RemovalDone:
-    """Remove a video, or all videos of a source, from the store and from every snapshot and adapter made of them.
+    """Remove a video, all videos of a source, or all clips of an identity, from the store and from every snapshot and
+    adapter made of them.
 
     A snapshot whose version of the table knew a removed clip, published or not, is withdrawn as a whole; so is
     a run trained on one, and every run whose adapter started from a withdrawn one. Bytes that other footage shares
@@ -58,6 +74,7 @@ def remove(store: Store, request: RemovalRequested, snapshots_root: Path, now: d
     plan = _found(store, request, snapshots_root) | _noted(store, request)
     store.removals.put({request.removal_id: known | plan.listed()})
     _close_videos(store, request, plan)
+    _strike_decisions(store, plan)
     for run_id in sorted(plan.runs):
         withdraw_run(store, run_id, f"it was trained on footage that removal {request.removal_id} took away")
     for tag in sorted(plan.snapshots):
@@ -82,21 +99,18 @@ def remove(store: Store, request: RemovalRequested, snapshots_root: Path, now: d
 
 def _found(store: Store, request: RemovalRequested, snapshots_root: Path) -> _Plan:
     """What the store holds of the footage now."""
-    if request.subject == "video":
-        video_ids = {request.subject_id}
-    else:
-        video_ids = {id_ for id_, body in store.videos.all().items() if body.get("source") == request.subject_id}
-        rows = store.clips.select(where=sql_in("source", [request.subject_id]), columns=["video_id"])
-        video_ids |= {row["video_id"] for row in rows}
-    videos = store.videos.get_many(video_ids).values()
-    rows = store.clips.select(where=sql_in("video_id", video_ids), columns=CLIP_MEDIA)
-    clip_ids = {row["clip_id"] for row in rows} | {id_ for body in videos for id_ in body.get("clip_ids", ())}
+    video_ids, clip_ids = _subject(store, request)
+    whole = store.videos.get_many(video_ids).values()
+    rows = store.clips.select(where=_of(video_ids, clip_ids), columns=["video_id", *CLIP_MEDIA])
+    clip_ids |= {row["clip_id"] for row in rows} | {id_ for body in whole for id_ in body.get("clip_ids", ())}
+    originals = {row["video_id"] for row in rows} - video_ids
     objects = store.media.keys()
     manifests = {key for key in objects if key.endswith(".json") and clip_ids & ids_in_object(store, key)}
     runs = _runs(store, clip_ids, manifests)
-    media_keys = manifests | {key for key in objects if sha256_of(key) in video_ids}
+    media_keys = manifests | {key for key in objects if sha256_of(key) in video_ids | originals}
     media_keys.update(row[column] for row in rows for column in CLIP_MEDIA if row[column])
-    named = (body.get(name) for body in videos for name in ("media_key", "checkpoint_key"))
+    bodies = store.videos.get_many(video_ids | originals).values()
+    named = (body.get(name) for body in bodies for name in ("media_key", "checkpoint_key"))
     media_keys.update(key for key in named if key is not None)
     media_keys.update(key for run in store.runs.get_many(runs).values() for key in run.get("artefacts", {}).values())
     return _Plan(
@@ -106,7 +120,39 @@ def _found(store: Store, request: RemovalRequested, snapshots_root: Path) -> _Pl
         snapshots=frozenset(_snapshots(store, video_ids, clip_ids, snapshots_root)),
         runs=frozenset(runs),
         dead_letters=_letters(store, video_ids | clip_ids),
+        originals=frozenset(originals),
     )
+
+
+def _subject(store: Store, request: RemovalRequested) -> tuple[set[str], set[str]]:
+    """Videos that go as a whole, and clips of others."""
+    if request.subject == "video":
+        return {request.subject_id}, set()
+    if request.subject == "source":
+        video_ids = {id_ for id_, body in store.videos.all().items() if body.get("source") == request.subject_id}
+        rows = store.clips.select(where=sql_in("source", [request.subject_id]), columns=["video_id"])
+        return video_ids | {row["video_id"] for row in rows}, set()
+    shown: dict[str, set[str]] = {}
+    for row in clips_showing(store, request.subject_id):
+        shown.setdefault(row["video_id"], set()).add(row["clip_id"])
+    videos = store.videos.get_many(shown)
+    whole = {
+        video_id
+        for video_id, clip_ids in shown.items()
+        if (video := videos.get(video_id, {})).get("status") != "done" or set(video["clip_ids"]) <= clip_ids
+    }
+    return whole, {clip_id for video_id, clip_ids in shown.items() if video_id not in whole for clip_id in clip_ids}
+
+
+def clips_showing(store: Store, identity: str) -> list[ClipRow]:
+    """Rows (`video_id` and `identity_ids`) of the clips in which an identity appears."""
+    rows = store.clips.select(where=sql_holds("identity_ids", [identity]), columns=["video_id", "identity_ids"])
+    return [row for row in rows if any(link["identity"] == identity for link in row["identity_ids"])]
+
+
+def _of(video_ids: AbstractSet[str], clip_ids: AbstractSet[str]) -> str:
+    """Condition on the clip table: a clip of the videos, or one of the clips."""
+    return f"({sql_in('video_id', sorted(video_ids))} OR {sql_in('clip_id', sorted(clip_ids))})"
 
 
 def _noted(store: Store, request: RemovalRequested) -> _Plan:
@@ -132,9 +178,9 @@ def _runs(store: Store, clip_ids: set[str], manifests: set[str]) -> set[str]:
 
 
 def _snapshots(store: Store, video_ids: set[str], clip_ids: set[str], snapshots_root: Path) -> set[str]:
-    """Tags of the versions that hold a row of the videos; of a store that was built anew, which has no old versions,
-    the snapshots whose folder speaks of the clips."""
-    where = sql_in("video_id", video_ids)
+    """Tags of the versions that hold a row of the videos or clips; of a store that was built anew, which has no old
+    versions, the snapshots whose folder speaks of the clips."""
+    where = _of(video_ids, clip_ids)
     tags = store.clips.tags()
     found = {
         tag for tag, version in tags.items() if store.clips.select(where=where, columns=["clip_id"], version=version)
@@ -151,6 +197,14 @@ def _close_videos(store: Store, request: RemovalRequested, plan: _Plan) -> None:
             video_id: tombstone(video_id, known.get(video_id, {}).get("source"), request.removal_id)
             for video_id in sorted(plan.video_ids)
             if known.get(video_id, {}).get("status") != "removed"
+        }
+    )
+    halved = store.videos.get_many(plan.originals)
+    store.videos.put(
+        {
+            video_id: without_original(body, plan.clip_ids, request.removal_id)
+            for video_id, body in halved.items()
+            if body["status"] != "removed"
         }
     )
     _close_sources(store, request, {body["source"] for body in known.values() if body.get("source") is not None})
@@ -178,6 +232,17 @@ def _withdraw_snapshot(store: Store, snapshots_root: Path, tag: str, removal_id:
         reason = f"it held footage that removal {removal_id} took away"
         store.snapshots.put({tag: known | {"status": "withdrawn", "reason": reason, "clip_ids": []}})
     withdraw_snapshot(store, snapshots_root, tag, removal_id)
+
+
+def _strike_decisions(store: Store, plan: _Plan) -> None:
+    """Take the clips' tracks out of what people decided about identities."""
+    store.identity_decisions.put(
+        {
+            id_: body | {"tracks": left}
+            for id_, body in store.identity_decisions.all().items()
+            if (left := [one for one in body["tracks"] if one["clip_id"] not in plan.clip_ids]) != body["tracks"]
+        }
+    )
 
 
 def _strike_concepts(store: Store, plan: _Plan) -> None:
@@ -227,7 +292,7 @@ def _reviews(store: Store, request: RemovalRequested, plan: _Plan) -> list[str]:
 
 def _is_gone(store: Store, request: RemovalRequested, plan: _Plan, snapshots_root: Path) -> bool:
     """Look for what the plan took away, in every version of the table that is left."""
-    where = sql_in("video_id", plan.video_ids)
+    where = _of(plan.video_ids, plan.clip_ids)
     versions = [None, *store.clips.tags().values()]
     rows = any(store.clips.select(where=where, columns=["clip_id"], version=version) for version in versions)
     media = any(store.media.exists(key) for key in plan.media_keys)

@@ -21,6 +21,8 @@ from store.records import (
     DeadLetter,
     FootageSegmented,
     FootageSubmitted,
+    IdentityDecided,
+    IdentityLinked,
     Json,
     Record,
     ReviewDecided,
@@ -69,10 +71,12 @@ class Removed:
             case FootageSubmitted():
                 asked = self.sources.get(record.source)
                 return record.video_id in self.ids or (asked is not None and record.submitted_at <= asked)
-            case FootageSegmented() | ClipEmbedded() | ClipDensified():
+            case FootageSegmented():
                 return record.video_id in self.ids
+            case ClipEmbedded() | ClipDensified() | IdentityLinked():
+                return not self.ids.isdisjoint((record.video_id, record.clip_id))
             case ClipSegmented():
-                return record.clip.video_id in self.ids
+                return not self.ids.isdisjoint((record.clip.video_id, record.clip.clip_id))
             case ClipCurated():
                 return record.clip_id in self.ids
             case ReviewDecided():
@@ -109,7 +113,25 @@ def refuse_late(store: Store, records: Sequence[Record]) -> list[Record]:
                 keys.update(record.artefacts.values())
                 withdraw_run(store, record.run_id, "it was trained on footage that was removed meanwhile")
     delete_media(store, keys)
-    return [record for record in records if record not in late]
+    return [struck(record, removed.ids) for record in records if record not in late]
+
+
+def struck(record: Record, removed: Collection[str]) -> Record:
+    """The record without what it says of removed clips, where it speaks of others as well."""
+    if isinstance(record, FootageSegmented):
+        left: tuple[object, ...] = tuple(id_ for id_ in record.clip_ids if id_ not in removed)
+        return record.model_copy(update={"clip_ids": left})
+    if isinstance(record, IdentityDecided):
+        left = tuple(one for one in record.tracks if one.clip_id not in removed)
+        return record.model_copy(update={"tracks": left})
+    return record
+
+
+def without_original(video: Json, removed_clips: Collection[str], removal_id: str) -> Json:
+    """A video's document once its original and some of its clips are gone, and the others stay."""
+    kept = {"clip_ids": [id_ for id_ in video["clip_ids"] if id_ not in removed_clips]} if "clip_ids" in video else {}
+    # The first of several removals took the original.
+    return video | kept | {"media_key": None, "original_removed": video.get("original_removed", removal_id)}
 
 
 def _close_video(store: Store, record: FootageSubmitted) -> set[str]:

@@ -11,7 +11,17 @@ from store.media import MediaStore
 from store.records import Column
 from store.tables import DocumentTable, connect
 
-DOCUMENTS = ("videos", "sources", "reviews", "removals", "concepts", "runs", "snapshots", "dead_letters")
+DOCUMENTS = (
+    "videos",
+    "sources",
+    "reviews",
+    "removals",
+    "identity_decisions",
+    "concepts",
+    "runs",
+    "snapshots",
+    "dead_letters",
+)
 """Names of the small tables."""
 _CHOSEN = "store.json"
 
@@ -23,6 +33,7 @@ class Store:
     videos: by video id; status is submitted, segmented, done, dead or removed.
     sources: by name; licence as last submitted, `released` (age, licence: who, why, when).
     reviews, removals: the ledger of people's decisions and the proofs of removal.
+    identity_decisions: by decision id; merges, splits and what was undone.
     concepts: by name; the last `concepts.changed`.
     runs: by run id; requested, running, succeeded, failed or withdrawn.
     snapshots: by tag; requested, created, failed or withdrawn.
@@ -35,6 +46,7 @@ class Store:
     sources: DocumentTable
     reviews: DocumentTable
     removals: DocumentTable
+    identity_decisions: DocumentTable
     concepts: DocumentTable
     runs: DocumentTable
     snapshots: DocumentTable

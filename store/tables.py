@@ -67,6 +67,13 @@ def sql_in(column: str, values: Iterable[str]) -> str:
     return f"{column} IN ({listed})" if listed else "false"
 
 
+def sql_holds(column: str, ids: Iterable[str]) -> str:
+    """A condition on a JSON column: one of the ids is among its texts; holds nowhere when there are none."""
+    # An underscore stands for any character, which may find too much but never too little.
+    listed = " OR ".join(f"{column} LIKE {sql_text(f'%{json.dumps(id_)}%')}" for id_ in sorted(ids))
+    return f"({listed})" if listed else "false"
+
+
 def upsert(table: Table, key: str, rows: Sequence[dict[str, Any]]) -> None:
     """Insert or replace whole rows by `key`; durable on return."""
     if not rows:

@@ -5,12 +5,13 @@ order across topics; the same set of records always gives the same rows. Only on
 of removed footage are refused (`store.removed`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from store.clips import ClipRow, annotation_columns, curation_columns, segmented_columns, stage_of
+from store.clips import ClipRow, annotation_columns, curation_columns, linked_columns, segmented_columns, stage_of
 from store.gate import GateOptions, judge, verdict_of
+from store.identity_decisions import Decisions, mentioned, split_identity
 from store.records import (
     ClipCurated,
     ClipDensified,
@@ -23,6 +24,8 @@ from store.records import (
     FootageContinued,
     FootageSegmented,
     FootageSubmitted,
+    IdentityDecided,
+    IdentityLinked,
     Json,
     Record,
     RemovalDone,
@@ -34,9 +37,9 @@ from store.records import (
     TrainingProgress,
     TrainingRequested,
 )
-from store.removed import refuse_late, tombstone, withdrawn_run
+from store.removed import refuse_late, tombstone, withdrawn_run, without_original
 from store.store import DOCUMENTS, Store
-from store.tables import DocumentTable, sql_in
+from store.tables import DocumentTable, sql_holds, sql_in
 
 
 class Documents:
@@ -52,6 +55,10 @@ class Documents:
         if id_ not in self._bodies:
             self._bodies[id_] = self._table.get(id_)
         return self._bodies[id_]
+
+    def all(self) -> dict[str, Json]:
+        """Every document as changed so far, by id."""
+        return self._table.all() | {id_: body for id_ in self._changed if (body := self._bodies[id_]) is not None}
 
     def put(self, id_: str, body: Json) -> None:
         """Replace the document."""
@@ -77,6 +84,10 @@ _JUDGED_AT_ONCE = 1000
 
 def _verdict(row: ClipRow) -> tuple[str | None, list[str] | None]:
     return row.get("verdict"), row.get("held_for")
+
+
+_IDENTITY = (IdentityLinked, IdentityDecided)
+"""Records that say who is seen in a clip, and do not touch its verdict."""
 
 
 class View:
@@ -131,8 +142,9 @@ class View:
     def _fold_clips(self, records: Sequence[Record], tables: Tables) -> list[ClipRow]:
         """Upsert the rows that the records change; returns those whose stage or verdict they decide."""
         by_clip: dict[str, list[Record]] = {}
+        decisions = tables["identity_decisions"].all() if any(isinstance(r, _IDENTITY) for r in records) else {}
         for record in records:
-            for clip_id in self._clips_touched_by(record):
+            for clip_id in self._clips_touched_by(record, decisions):
                 by_clip.setdefault(clip_id, []).append(record)
         known = self._store.clips.get_many(by_clip)
         writes: list[ClipRow] = []
@@ -142,18 +154,25 @@ class View:
             row = self._fold_row(before, clip_records, tables)
             if row is None:
                 continue
+            if any(isinstance(record, _IDENTITY) for record in clip_records) and row.get("identity_ids"):
+                row["identity_ids"] = Decisions.of(decisions).applied(clip_id, row["identity_ids"])
             if row != before:
                 writes.append(row)
-            settles = any(not isinstance(record, ClipCurated) for record in clip_records)
+            settles = any(not isinstance(record, (ClipCurated, *_IDENTITY)) for record in clip_records)
             if settles or _verdict(row) != _verdict(before):
                 changed.append(row)
         self._store.clips.upsert(writes)
         return changed
 
-    def _clips_touched_by(self, record: Record) -> list[str]:
+    def _clips_touched_by(self, record: Record, decisions: Mapping[str, Json]) -> list[str]:
         if type(record) in _CLIP_COLUMNS:
             clip_id = record.clip_id if isinstance(record, DeadLetter) else record.key
             return [clip_id] if clip_id else []
+        if isinstance(record, IdentityDecided):
+            moved = mentioned(record.model_dump(mode="json"), decisions)
+            return [
+                row["clip_id"] for row in self._store.clips.select(where=sql_holds("identity_ids", moved), columns=[])
+            ]
         if not isinstance(record, ReviewDecided):
             return []
         if record.subject == "clip":
@@ -226,7 +245,7 @@ def _continued(record: FootageContinued, tables: Tables) -> None:
 
 def _segmented(record: FootageSegmented, tables: Tables) -> None:
     video = tables["videos"].get(record.video_id)
-    if video is None or video["status"] in ("submitted", "dead"):
+    if video is None or video.get("status", "submitted") in ("submitted", "dead"):
         body = record.model_dump(mode="json", exclude={"video_id"})
         done = dict.fromkeys(("chunk", "checkpoint_key", "share"))
         tables["videos"].merge(record.video_id, body | done | {"status": "segmented"})
@@ -260,6 +279,12 @@ def _dead(record: DeadLetter, tables: Tables) -> None:
         submitted_since = "submitted_at" in known and _time(known, "submitted_at") > record.died_at
         if known.get("status", "submitted") == "submitted" and not submitted_since:
             tables["videos"].merge(record.video_id, {"status": "dead", "reason": record.reason})
+
+
+def _identity_decided(record: IdentityDecided, tables: Tables) -> None:
+    body = record.model_dump(mode="json") | {"status": record.verb}
+    own = {"split_off": split_identity(record.decision_id)} if record.verb == "split" else {}
+    tables["identity_decisions"].put(record.decision_id, body | own)
 
 
 def _letter_decided(record: DeadReplayed | DeadDropped, tables: Tables) -> None:
@@ -313,6 +338,10 @@ def _removal_done(record: RemovalDone, tables: Tables) -> None:
     for video_id in record.video_ids:
         if (tables["videos"].get(video_id) or {}).get("status") != "removed":
             tables["videos"].put(video_id, tombstone(video_id, record.sources.get(video_id), record.removal_id))
+    for video_id in record.originals:
+        tables["videos"].put(
+            video_id, without_original(tables["videos"].get(video_id) or {}, record.clip_ids, record.removal_id)
+        )
     for run_id in record.runs:
         known = tables["runs"].get(run_id) or {}
         if known.get("status") != "withdrawn":
@@ -349,6 +378,7 @@ _DOCUMENT_FOLDS: dict[type[Record], Callable[[Any, Tables], None]] = {
     FootageContinued: _continued,
     FootageSegmented: _segmented,
     ReviewDecided: _reviewed,
+    IdentityDecided: _identity_decided,
     DeadLetter: _dead,
     DeadReplayed: _letter_decided,
     DeadDropped: _letter_decided,
@@ -382,5 +412,6 @@ _CLIP_COLUMNS: dict[type[Record], Callable[[Any], ClipRow]] = {
     ClipEmbedded: _embedded_columns,
     ClipDensified: _densified_columns,
     ClipCurated: curation_columns,
+    IdentityLinked: linked_columns,
     DeadLetter: _dead_columns,
 }

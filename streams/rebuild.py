@@ -53,6 +53,8 @@ ORDER = (
     "clips.embedded",
     "clips.densified",
     "clips.curated",
+    "identities.linked",
+    "identities.decided",
     "concepts.changed",
     "training.requested",
     "training.progress",

@@ -26,6 +26,7 @@ class Removable(StrEnum):
 
     SOURCE = "source"
     VIDEO = "video"
+    IDENTITY = "identity"
 
 
 def release(
@@ -39,22 +40,26 @@ def release(
     """Release a source on record: its clips are no longer held for what is covered."""
     with service(url, as_json) as client:
         review = {"subject": "source", "subject_id": source, "verdict": "release", "by": by, "reason": reason}
-        show(client.post("/reviews", covers=sorted(set(covers)), **review), as_json, _print)
+        show(client.post("/reviews", covers=sorted(set(covers)), **review), as_json, print_entered)
 
 
 def remove(
     subject: Removable,
-    subject_id: Annotated[str, typer.Argument(metavar="ID", help="The source's name, or the video's id.")],
+    subject_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The source's name, or the id of the video or identity.")
+    ],
     by: By,
     reason: Reason,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Remove a source or a video for good: clips, media, originals, and the snapshots and adapters made of them."""
+    """Remove a source, a video, or all that shows an identity, for good: clips, media, originals, and the snapshots and
+    adapters made of them."""
     with service(url, as_json) as client:
         answer = client.post("/removals", subject=subject, subject_id=subject_id, by=by, reason=reason)
-        show(answer, as_json, _print)
+        show(answer, as_json, print_entered)
 
 
-def _print(console: Console, answer: Json) -> None:
+def print_entered(console: Console, answer: Json) -> None:
+    """What became of a decision."""
     console.print(f"on record as {answer['id']}: {escape(answer['note'])}", highlight=False, soft_wrap=True)

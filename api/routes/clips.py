@@ -29,6 +29,8 @@ TEXT_COLUMN = "visual_text"
 """Vector column that lies in one space with texts."""
 _PRIVATE = ("face", "identity")
 """Vector columns whose names begin so tell people apart: they are not given out, searched or tested."""
+_PRIVATE_JSON = frozenset({"identity_faces", "identity_bodies"})
+"""Columns that hold such vectors by track. Who they were taken for is told: `identity_ids`."""
 
 Where = Annotated[str | None, Query(description="SQL condition over the clip table", examples=["duration_s > 2"])]
 Vectors = Annotated[bool, Query(description="Also give vectors and curves")]
@@ -226,7 +228,7 @@ def _check_public(table: ClipTable, name: str) -> None:
 
 
 def _private_columns(table: ClipTable) -> set[str]:
-    return {name.lower() for name in table.vector_columns if name.lower().startswith(_PRIVATE)}
+    return {*_PRIVATE_JSON} | {name.lower() for name in table.vector_columns if name.lower().startswith(_PRIVATE)}
 
 
 def _shown_columns(table: ClipTable, vectors: bool) -> list[str]:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from api.bodies import ENTERED, Body, Entered, Name, enter
 from api.intake import removal_of
+from api.routes.identities import check_identity
 from api.service import Given
 from store.errors import Conflict, InputError, NotFound
 from store.records import Json, RemovalRequested, ReviewDecided, digest
@@ -32,9 +33,9 @@ class Review(Body):
 
 
 class Removal(Body):
-    """Everything of a source, or of one video, must go for good."""
+    """Everything of a source, of one video, or in which an identity appears, must go for good."""
 
-    subject: Literal["source", "video"] = Field(examples=["video"])
+    subject: Literal["source", "video", "identity"] = Field(examples=["video"])
     subject_id: str = Field(examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"])
     by: Name = Field(examples=["Ada"])
     reason: Name = Field(examples=["the person shown withdrew consent"])
@@ -100,6 +101,9 @@ def _check_review(store: Store, body: Review) -> None:
 def _check_removal(store: Store, body: Removal) -> None:
     if body.subject == "source":
         _check_source(store, body.subject_id)
+        return
+    if body.subject == "identity":
+        check_identity(store, body.subject_id)
         return
     video = store.videos.get(body.subject_id)
     if video is None:

@@ -27,7 +27,7 @@ class Options:
 class Mtcnn(Processor):
     """Face tracks. A clip without a face has 0 of them, not None."""
 
-    version = 2
+    version = 3
     # Chosen: of people walking towards the camera, 320 px find 13 faces, 384 px 27, for a sixth more time.
     reads = Reads(frame_rate_hz=2.0, longest_px=384)
     Options = Options
@@ -38,7 +38,7 @@ class Mtcnn(Processor):
                "there are any; None without a face"),
         Column(name="face_tracks", kind="json",
                source="MTCNN, Zhang et al. 2016, by facenet-pytorch; list of {track, times_s, boxes_xyxy in 0..1, "
-               "scores}"),
+               "scores, landmarks_xy: eyes, nose and corners of the mouth, left to right, in 0..1}"),
     )  # fmt: skip
 
     def load(self, device: str) -> None:
@@ -56,29 +56,39 @@ class Mtcnn(Processor):
         return [self._measured(clip) for clip in clips]
 
     def _measured(self, clip: DecodedClip) -> Row:
-        faces = self._faces(clip.frames_rgb)
+        faces, landmarks = self._faces(clip.frames_rgb)
         tracks = linked(clip.frame_times_s, faces)
+        points = {
+            (float(time_s), *box): marks.tolist()
+            for time_s, (boxes, _), of_frame in zip(clip.frame_times_s, faces, landmarks, strict=True)
+            for box, marks in zip(boxes, of_frame, strict=True)
+        }
         return {
             "face_count": max(len(boxes) for boxes, _ in faces),
             "face_area": largest_area(tracks),
-            "face_tracks": track_rows(tracks),
+            "face_tracks": [
+                row | {"landmarks_xy": [points[s, *box] for s, box in zip(t.times_s, t.boxes_xyxy, strict=True)]}
+                for row, t in zip(track_rows(tracks), tracks, strict=True)
+            ],
         }
 
-    def _faces(self, frames_rgb: np.ndarray) -> list[Found]:
-        """The faces of each frame, cut at the frame."""
+    def _faces(self, frames_rgb: np.ndarray) -> tuple[list[Found], list[np.ndarray]]:
+        """For each frame: the faces, and their landmarks float64 [N, 5, 2]; both normalised and cut at the frame."""
         height, width = frames_rgb.shape[1:3]
         none = Found(np.zeros((0, 4)), np.zeros(0))
         if min(height, width) < SMALLEST_PX:
-            return [none for _ in frames_rgb]
-        faces = []
-        for boxes, scores in zip(*self._mtcnn.detect(frames_rgb), strict=True):
+            return [none for _ in frames_rgb], [np.zeros((0, 5, 2)) for _ in frames_rgb]
+        faces, landmarks = [], []
+        for boxes, scores, points in zip(*self._mtcnn.detect(frames_rgb, landmarks=True), strict=True):
             if boxes is None:
                 faces.append(none)
+                landmarks.append(np.zeros((0, 5, 2)))
                 continue
             # numpy 2: facenet-pytorch gives arrays of dtype object.
             scaled = boxes.astype(np.float64) / (width, height, width, height)
             faces.append(Found(np.clip(scaled, 0.0, 1.0), scores.astype(np.float64)))
-        return faces
+            landmarks.append(np.clip(points.astype(np.float64) / (width, height), 0.0, 1.0))
+        return faces, landmarks
 
 
 def largest_area(tracks: Sequence[Track]) -> float | None:

@@ -1,8 +1,9 @@
-"""Persist: the only writer of the tables; folds every record into the store in batches."""
+"""Persist: the only writer of the tables; folds every record into the store in batches, and links who is seen in the
+clips that it completes, so that one process does it in the order of arrival."""
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
@@ -11,6 +12,7 @@ from prometheus_client import Histogram
 
 from store.errors import Unavailable
 from store.gate import GateOptions
+from store.linking import Linker
 from store.records import (
     ClipCurated,
     ClipDensified,
@@ -20,6 +22,8 @@ from store.records import (
     FootageContinued,
     FootageSegmented,
     FootageSubmitted,
+    IdentityDecided,
+    IdentityLinked,
     Record,
     RemovalDone,
     RemovalRequested,
@@ -63,7 +67,8 @@ class Persist(Step):
     ) -> None:
         self._store = store
         self._view = View(store, gate)
-        self._judged_again = False
+        self._linker = Linker(store)
+        self._caught_up = False
         self._data = data
         self._snapshots = snapshots
         self._clock = clock
@@ -71,7 +76,9 @@ class Persist(Step):
         self._writes = 0
 
     async def process(self, records: Sequence[Record], publish: Publish) -> dict[int, Failure]:
-        stored, proofs = await asyncio.to_thread(self._write, records)
+        stored, proofs, links = await asyncio.to_thread(self._write, records)
+        if links:
+            await publish(links)
         for proof in proofs:
             await publish([proof, *tombstones(proof)])
         if stored or proofs:
@@ -79,33 +86,49 @@ class Persist(Step):
         return {}
 
     async def idle(self, publish: Publish) -> None:
-        if not self._judged_again:
-            changed = await asyncio.to_thread(self._judge_again)
+        if not self._caught_up:
+            changed, links = await asyncio.to_thread(self._catch_up)
+            if links:
+                await publish(links)
             if changed:
                 await publish([ClipsStored(clip_ids=changed)])
-            self._judged_again = True
+            self._caught_up = True
         if self._writes >= _MAINTAIN_EVERY_WRITES:
             await asyncio.to_thread(self._store.clips.maintain)
             self._writes = 0
 
-    def _judge_again(self) -> tuple[str, ...]:
+    def _catch_up(self) -> tuple[tuple[str, ...], list[IdentityLinked]]:
+        """Judge stored clips again by the gate's present limits, and tell who is seen in those of which nobody told:
+        they were measured before identities were linked, or by a process that was killed before it did.
+        """
         try:
-            return self._view.judge_again()
+            return self._view.judge_again(), self._link(self._linker.unlinked())
         except (OSError, RuntimeError) as error:
             raise Unavailable(f"the store could not be written: {error}") from error
 
-    def _write(self, records: Sequence[Record]) -> tuple[tuple[str, ...], list[RemovalDone]]:
-        """Ids of clips whose state changed, and the proofs of the removals in this batch."""
+    def _write(self, records: Sequence[Record]) -> tuple[tuple[str, ...], list[RemovalDone], list[IdentityLinked]]:
+        """Ids of clips whose state changed, the proofs of the removals in this batch, and who is seen in its clips."""
         try:
             stored = self._view.apply(records)
+            self._linker.decided([record for record in records if isinstance(record, IdentityDecided)])
+            links = self._link(r.key for r in records if isinstance(r, ClipSegmented | ClipEmbedded))
             removals = [record for record in records if isinstance(record, RemovalRequested)]
             proofs = [self._remove(removal) for removal in removals]
             self._view.apply(proofs)
+            if proofs:
+                self._linker.forget()
         except (OSError, RuntimeError) as error:  # disk full, storage away, commit conflict: lance raises both
             raise Unavailable(f"the store could not be written: {error}") from error
         self._writes += 1
         self._tell_age(records)
-        return stored, proofs
+        return stored, proofs, links
+
+    def _link(self, clip_ids: Iterable[str]) -> list[IdentityLinked]:
+        """Tell who is seen in the clips that are cut and measured; durable on return."""
+        links = self._linker.link(clip_ids)
+        self._view.apply(links)
+        self._linker.confirm()
+        return links
 
     def _tell_age(self, records: Sequence[Record]) -> None:
         """Note how old the footage is of clips that have just become queryable."""
@@ -127,7 +150,7 @@ class Persist(Step):
 def tombstones(proof: RemovalDone) -> list[Tombstone]:
     """What makes the broker forget the records of removed footage as well, at its next compaction."""
     of_video = (FootageSubmitted, FootageContinued, FootageSegmented)
-    of_clip = (ClipSegmented, ClipEmbedded, ClipDensified, ClipCurated)
+    of_clip = (ClipSegmented, ClipEmbedded, ClipDensified, ClipCurated, IdentityLinked)
     return [
         *(Tombstone(kind.topic, video_id) for video_id in proof.video_ids for kind in of_video),
         *(Tombstone(kind.topic, clip_id) for clip_id in proof.clip_ids for kind in of_clip),

@@ -53,6 +53,7 @@ COLUMNS = (
     Column(name="face_embedding", kind="vector", size=3),
     Column(name="sound", kind="vector", size=3),
     Column(name="motion", kind="text"),
+    Column(name="identity_faces", kind="json", measured=False),
 )
 
 

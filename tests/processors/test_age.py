@@ -58,6 +58,12 @@ def test_two_faces_in_one_body_are_two_people() -> None:
     assert numbers(paired(faces, [track(9, 80, 10, 160, 210)])) == [(0, 9), (1, None)]
 
 
+def test_a_face_on_a_shirt_is_not_its_wearers() -> None:
+    body = track(9, 80, 10, 200, 210)
+    head, larger_print = track(0, 125, 20, 155, 60), track(1, 110, 90, 170, 150)
+    assert numbers(paired([larger_print, head], [body])) == [(1, None), (0, 9)]
+
+
 def test_a_face_beside_a_body_is_another_persons() -> None:
     assert numbers(paired([track(0, 10, 20, 50, 60)], [track(1, 45, 10, 120, 210)])) == [(0, None), (None, 1)]
 

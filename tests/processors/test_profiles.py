@@ -43,7 +43,7 @@ def test_only_facial_affect_is_a_models_opinion_in_the_measured_profile() -> Non
     assert opinions == {"affect.xception", "affect.agreement"}
 
 
-@pytest.mark.parametrize("kind", ["", "-onnx", "-yolo"])
+@pytest.mark.parametrize("kind", ["", "-yolo"])
 def test_pretrained_and_tiny_differ_in_models_only(kind: str) -> None:
     pretrained, tiny = load_profile("pretrained" + kind), load_profile("tiny" + kind)
     assert [p.id for p in pretrained.processors] == [p.id for p in tiny.processors]
@@ -139,7 +139,7 @@ def test_more_than_clips_hold_is_refused(reads: Reads, told: str) -> None:
         create_profile("made", [made("Greedy", "greed", reads)])
 
 
-@pytest.mark.parametrize("processor", ["vision.siglip", "audio.wav2vec2"])
+@pytest.mark.parametrize("processor", ["vision.siglip", "audio.wav2vec2", "audio.hubert", "audio.ast"])
 def test_a_model_that_is_not_here_is_told_how_to_get(processor: str, tmp_path: Path) -> None:
     text = f'[[processor]]\nid = "{processor}"\nmodel = "nobody/never-made"\nrevision = "abc"\n'
     profile = load_profile(write(tmp_path, text))

@@ -143,6 +143,8 @@ def test_a_file_moves_the_thresholds_of_filters(tmp_path: Path) -> None:
         ("[face]\nx = 1", r"has tables \[age\] and \[filters\] and nothing else"),
         ("age = 3", r"has tables \[age\] and \[filters\] and nothing else"),
         ("[filters]\nblurr = 0.5", "filters.blurr is not known; there are black, frozen, blur"),
+        ("[filters]\nblur = nan", "filters.blur = nan is no number"),
+        ("[age]\nminor_probability = nan", "age.minor_probability"),
         ("[filters]\nblur = 'much'", "filters.blur = 'much' is no number"),
     ],
 )

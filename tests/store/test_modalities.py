@@ -9,6 +9,10 @@ def test_of_the_columns_that_tell_how_a_clip_looks_the_best_is_used():
     assert chosen_columns({"visual": 10}) == ["visual"]
 
 
+def test_of_the_measured_vectors_of_sound_one_is_used():
+    assert chosen_columns({"visual": 10, "sound": 8, "wordless": 8, "voice": 8}) == ["visual", "voice", "wordless"]
+
+
 def test_a_better_column_waits_until_nearly_all_clips_have_it():
     assert chosen_columns({"visual": 100, "visual_dino": 89}) == ["visual"]
     assert chosen_columns({"visual": 100, "visual_dino": 90}) == ["visual_dino"]

@@ -7,15 +7,20 @@ from pathlib import Path
 import pytest
 
 from store.codec import encode
+from store.filters import Filter
+from store.gate import GateOptions
 from store.records import (
     ClipCurated,
     DeadDropped,
     DeadLetter,
     DeadReplayed,
     FootageSubmitted,
+    IdentityDecided,
+    IdentityLinked,
     Record,
     RemovalRequested,
     ReviewDecided,
+    TrackLink,
     TrainingFinished,
     TrainingProgress,
     TrainingRequested,
@@ -28,6 +33,7 @@ from streams.topics import TOPICS, dead_topic
 from tests.store.made_footage import COLUMNS, Video, all_records
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
+STRICT = Filter("black", "black_share", "above", 0.4, "drop", "its frames are black")
 STAYS, GOES, DIED = Video("stays", n_clips=3), Video("goes", source="street", n_clips=2), Video("died", n_clips=1)
 
 
@@ -81,6 +87,27 @@ def _run(run_id: str, clip_ids: tuple[str, ...]) -> list[Record]:
     return [asked, progress, finished]
 
 
+def _people() -> list[Record]:
+    """Somebody in each clip, and somebody who was taken for two."""
+
+    def linked(video: Video, clip: int, identity: str) -> IdentityLinked:
+        link = TrackLink(
+            track=0,
+            identity=identity,
+            probability=None,
+            candidates=(),
+            quality=0.9,
+            time_s=0.5,
+            box_xyxy=(0.0, 0.0, 0.5, 0.5),
+        )
+        return IdentityLinked(clip_id=video.clip_ids[clip], video_id=video.video_id, links=(link,), recipe="i")
+
+    merged = IdentityDecided(
+        decision_id="m1", verb="merge", identity="p-1", others=("p-2",), by="Ada", reason="hat", decided_at=_at(8)
+    )
+    return [linked(STAYS, 0, "p-1"), linked(STAYS, 1, "p-2"), linked(GOES, 0, "p-2"), merged]
+
+
 def _history() -> list[Record]:
     """A life: footage, decisions, runs, letters; then one source is removed and comes again."""
     curated = [
@@ -120,6 +147,7 @@ def _history() -> list[Record]:
         DeadReplayed(dead_id="d2", by="Ada", replayed_at=_at(6)),
         _letter("d3", 5),
         DeadDropped(dead_id="d3", by="Ada", note="a test", dropped_at=_at(7)),
+        *_people(),
         *_run("run-stays", STAYS.clip_ids),
         *_run("run-goes", GOES.clip_ids),
     ]
@@ -193,3 +221,13 @@ def test_a_record_that_does_not_fit_is_left_out_alone(tmp_path: Path) -> None:
 
 def test_every_topic_is_read_but_the_one_that_only_tells_of_rows() -> None:
     assert sorted(ORDER) == sorted(topic.name for topic in TOPICS if topic.name != "clips.stored")
+
+
+def test_a_rebuilt_store_is_judged_by_the_gate_that_it_is_given(tmp_path: Path) -> None:
+    dark = Video("dark", n_clips=1, black_share=0.5)
+    verdicts = []
+    for name, gate in (("usual", GateOptions()), ("strict", GateOptions(filters=(STRICT,)))):
+        store = Store.open(tmp_path / name, COLUMNS)
+        Rebuild(store, gate).fold([encode(record) for record in dark.road])
+        verdicts += [clip["verdict"] for clip in store.clips.select()]
+    assert verdicts == ["keep", "drop"]

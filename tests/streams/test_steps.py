@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from store.errors import Passing
+from store.errors import Passing, SettingsError
 from store.filters import Filter
 from store.gate import GateOptions
 from store.records import (
     ClipCurated,
     ClipsStored,
     ConceptChanged,
+    IdentityLinked,
     Record,
     RemovalDone,
     RemovalRequested,
@@ -25,11 +26,14 @@ from store.records import (
 from store.store import Store
 from store.view import View
 from streams.metrics import StepMetrics
+from streams.publish import Tombstone
+from streams.steps import Workplace, open_road
 from streams.steps.curate import Curate
 from streams.steps.persist import Persist
 from streams.steps.schedule import Schedule
 from streams.steps.snapshot import Snapshot
 from tests.store.made_footage import COLUMNS, Video, all_records
+from tests.store.made_people import PEOPLE_COLUMNS, people
 from trainer.bases import SMALL_LABEL, Base
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -92,6 +96,13 @@ async def test_persist_judges_stored_clips_again_when_the_gate_has_changed(store
     assert store.clips.get(dark.clip_ids[0])["verdict"] == "drop"
 
 
+async def test_a_gate_that_cannot_work_keeps_the_service_from_starting(tmp_path: Path) -> None:
+    gate = tmp_path / "gate.toml"
+    gate.write_text("[age]\nadult_years = 12\n")
+    with pytest.raises(SettingsError, match=r"age\.adult_years.*greater than or equal to 18"):
+        await open_road(Workplace(tmp_path, "measured", tmp_path / "concepts.yaml", gate=gate), lambda: NOW)
+
+
 async def test_persist_writes_what_it_is_given_and_says_which_clips_are_complete(
     store: Store, persist: Persist
 ) -> None:
@@ -120,6 +131,48 @@ async def test_removal_goes_through_the_writer_and_leaves_its_proof(
     assert [row["clip_id"] for row in store.clips.select()] == sorted(TWO.clip_ids)
     assert store.removals.get("r1")["status"] == "done"
     assert [folder.name for folder in (tmp_path / "bases").iterdir()] == ["small-2"]
+
+
+async def test_persist_tells_who_is_seen_in_the_clips_that_it_completes(tmp_path: Path) -> None:
+    store, video = Store.open(tmp_path, PEOPLE_COLUMNS), people("one", (1,), (1, 2))
+    persist = Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable)
+    published = Published()
+    await persist.process(video.road, published)
+    links = {record.key: record for record in published.of(IdentityLinked)}
+    assert set(links) == set(video.clip_ids)
+    rows = [store.clips.get(id_)["identity_ids"] for id_ in video.clip_ids]
+    assert [len(row) for row in rows] == [1, 2]
+    assert rows[0][0]["identity"] == rows[1][0]["identity"] == links[video.clip_ids[0]].links[0].identity  # type: ignore[attr-defined]
+    again = Published()
+    await persist.process([*video.road, *published], again)
+    assert {record.key: record for record in again.of(IdentityLinked)} == links
+
+
+async def test_persist_links_what_a_killed_writer_left_once_it_is_idle(tmp_path: Path) -> None:
+    store, video = Store.open(tmp_path, PEOPLE_COLUMNS), people("one", (1,), (2,))
+    View(store).apply(video.road)
+    persist = Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable)
+    published = Published()
+    await persist.idle(published)
+    await persist.idle(published)
+    assert sorted(record.key for record in published) == sorted(video.clip_ids)
+
+
+async def test_people_who_come_after_a_removal_are_not_likened_to_who_was_removed(tmp_path: Path) -> None:
+    store, video = Store.open(tmp_path, PEOPLE_COLUMNS), people("one", (1,), (2,))
+    persist = Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable)
+    await persist.process(video.road, Published())
+    identity = store.clips.get(video.clip_ids[0])["identity_ids"][0]["identity"]
+    removal = RemovalRequested(
+        removal_id="r1", subject="identity", subject_id=identity, by="Ada", reason="asked to", requested_at=NOW
+    )
+    published = Published()
+    await persist.process([removal], published)
+    erased = {(one.topic, one.key) for one in published if isinstance(one, Tombstone)}
+    assert (IdentityLinked.topic, video.clip_ids[0]) in erased
+    late = people("late", (1,))
+    await persist.process(late.road, Published())
+    assert store.clips.get(late.clip_ids[0])["identity_ids"][0]["identity"] != identity
 
 
 async def test_a_store_that_cannot_be_written_is_a_passing_fault(
