@@ -45,12 +45,18 @@ def crops(
             sights = np.unique(np.linspace(0, len(sights) - 1, most).round().astype(int))
         for i in sights:
             time_s, box_xyxy = float(track["times_s"][i]), np.asarray(track["boxes_xyxy"][i], np.float64)
-            frame = int(np.abs(clip.frame_times_s - time_s).argmin())
-            if abs(clip.frame_times_s[frame] - time_s) > SAME_TIME_S:
+            frame = frame_at(clip, time_s)
+            if frame is None:
                 continue
             image = square(clip.frames_rgb[frame], box_xyxy, size_px, margin)
             found.append(Crop(int(track["track"]), time_s, box_xyxy, float(track["scores"][i]), image))
     return found
+
+
+def frame_at(clip: DecodedClip, time_s: float) -> int | None:
+    """Index of the frame of that time; None where the clip holds none."""
+    nearest = int(np.abs(clip.frame_times_s - time_s).argmin())
+    return nearest if abs(clip.frame_times_s[nearest] - time_s) <= SAME_TIME_S else None
 
 
 def square(frame_rgb: np.ndarray, box_xyxy: np.ndarray, size_px: int, margin: float = 0.0) -> np.ndarray:

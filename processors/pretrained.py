@@ -62,7 +62,7 @@ def check_told_digest(model: str, sha256: str) -> None:
 def remedy(model: str) -> str:
     """What to do where a model is not to be had."""
     if Path(model).parent.name == "tiny":
-        return "build it with `cliploom models pull --profile tiny`"
+        return "build it with `cliploom models pull --profile tiny`, or with the tiny profile that names it"
     return (
         "run `cliploom models pull --profile` with the profile that names it, or bring its files to <models folder>/"
         "<its id>, or choose the profile `measured`, which needs no model"

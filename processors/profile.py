@@ -7,6 +7,11 @@
 Three keys are the profile's own: `optional = true` lets the service start without a processor whose model or package
 is missing; `licence` and `sha256` tell of the `model`, which is a folder, an id of the model hub or an URL.
 
+A profile may be another one but for some processors:
+
+    extends = "pretrained"      # a name, or a path to a TOML file that extends none itself
+    without = ["track.rtdetr"]
+
 The profiles that come with Cliploom lie in `processors/profiles`; a path to a TOML file is a profile too.
 """
 
@@ -128,16 +133,36 @@ def _profile_path(name_or_path: str | Path) -> Path:
 
 
 def _entries(path: Path) -> list[Mapping[str, Any]]:
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"profile {path} is not TOML: {error}") from error
+    content = _content(path)
+    extended, without = content.pop("extends", None), content.pop("without", [])
     entries = content.pop("processor", None)
     if content:
-        raise SettingsError(f"profile {path} has unknown keys {', '.join(content)}; it holds only [[processor]]")
+        raise SettingsError(
+            f"profile {path} has unknown keys {', '.join(content)}; it holds only extends, without and [[processor]]"
+        )
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise SettingsError(f"profile {path} names no processor; write at least one [[processor]] with an id")
-    return entries
+    return [*_kept(path, extended, without), *entries] if extended is not None or without else entries
+
+
+def _kept(path: Path, extended: Any, without: Any) -> list[Mapping[str, Any]]:
+    """Lines of the profile that `path` extends, without those that it names."""
+    if not isinstance(extended, str) or not isinstance(without, list):
+        raise SettingsError(f'profile {path}: write extends = "<profile>" and without = ["<processor id>", ...]')
+    base = _profile_path(extended)
+    if _content(base).keys() & {"extends", "without"}:
+        raise SettingsError(f"profile {path} extends {extended}, which extends another itself; extend that one")
+    entries = _entries(base)
+    if strange := set(without) - {entry.get("id") for entry in entries}:
+        raise SettingsError(f"profile {path} goes without {', '.join(sorted(strange))}, which {extended} does not name")
+    return [entry for entry in entries if entry.get("id") not in without]
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"profile {path} is not TOML: {error}") from error
 
 
 def _line(entry: Mapping[str, Any], path: Path, models_folder: Path | None) -> tuple[Processor, ModelLine | None, bool]:

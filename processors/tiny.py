@@ -1,4 +1,4 @@
-"""Tiny models of the real classes with random weights, for the profile `tiny`: tests without downloads.
+"""Tiny models of the real classes with random weights, for the profiles `tiny*`: tests without downloads.
 
 They go the same way as pretrained ones (`from_pretrained` on a folder), are the same on every machine, and mean
 nothing: their vectors tell clips apart no better than chance projections.
@@ -36,10 +36,11 @@ from transformers import (
     Wav2Vec2Model,
 )
 
-from processors.pretrained import weight_files
+from processors.profile import load_profile
 from processors.quality.aesthetic import AestheticsPredictor
 from processors.tiny_faces import build_deepface, build_emonet, build_mivolo
 from processors.tiny_identity import build_facenet, build_mobileface
+from processors.tiny_people import build_rtdetr, build_vitpose, build_yolo, build_yolo_pose, build_yolox
 
 SEED = 20
 HIDDEN = 32
@@ -53,20 +54,24 @@ SPEECH_MODEL: dict[str, Any] = {
     "num_conv_pos_embedding_groups": 4,
 }
 """Of wav2vec 2.0 and HuBERT: their configurations have the same names."""
+_WEIGHTS = ("*.safetensors", "*.pth", "*.pt", "*.onnx")
 
 
-def build_tiny_models(models_folder: Path) -> list[Path]:
-    """Write the models of the profile `tiny` below `models_folder`; give their folders. Takes under a second.
+def build_tiny_models(models_folder: Path, profile_name: str = "tiny") -> list[Path]:
+    """Write the models of a tiny profile below `models_folder`; give their folders. Takes under a second.
 
-    `load_profile("tiny", models_folder)` then finds them. What is there already is kept.
+    `load_profile(profile_name, models_folder)` then finds them. What is there already is kept.
+
+    Raises:
+        ModelUnavailable: a package that they are built with is not installed.
     """
     folders = []
-    for name, build in TINY_MODELS.items():
-        folder = models_folder / name
-        if not weight_files(folder) and not any(any(folder.glob(f"*.{kind}")) for kind in ("pth", "onnx")):
+    for line in load_profile(profile_name).models:
+        folder = models_folder / line.model
+        if not any(path for pattern in _WEIGHTS for path in folder.glob(pattern)):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(SEED)
-                build(folder)
+                _TINY_MODELS[line.model](folder)
         folders.append(folder)
     return folders
 
@@ -142,7 +147,7 @@ def _ast(folder: Path) -> None:
     ASTForAudioClassification(config).save_pretrained(folder)
 
 
-TINY_MODELS: dict[str, Callable[[Path], None]] = {
+_TINY_MODELS: dict[str, Callable[[Path], None]] = {
     "tiny/siglip": _siglip,
     "tiny/dino": _dino,
     "tiny/aesthetic": _aesthetic,
@@ -155,4 +160,9 @@ TINY_MODELS: dict[str, Callable[[Path], None]] = {
     "tiny/deepface": build_deepface,
     "tiny/facenet": build_facenet,
     "tiny/mobileface": build_mobileface,
+    "tiny/rtdetr": build_rtdetr,
+    "tiny/vitpose": build_vitpose,
+    "tiny/yolox": build_yolox,
+    "tiny/yolo": build_yolo,
+    "tiny/yolo-pose": build_yolo_pose,
 }

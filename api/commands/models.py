@@ -48,7 +48,7 @@ def pull(profile: Profile = "pretrained", data: Data = Path("data"), as_json: As
     with local("models pull", as_json):
         lines = load_profile(profile, folder).models
         if any(line.model.startswith("tiny/") for line in lines):
-            build_tiny_models(folder)
+            build_tiny_models(folder, profile)
         for line in lines:
             try:
                 if not line.model.startswith("tiny/"):

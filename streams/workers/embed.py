@@ -31,8 +31,8 @@ def make_worker(
     absent with the reason; for None it gives the columns that the profile measures, and loads nothing.
     """
     models = Path(data, "models")
-    if profile_name == "tiny":
-        build_tiny_models(models)
+    if profile_name.startswith("tiny"):
+        build_tiny_models(models, profile_name)
     profile = load_profile(profile_name, models)
     media = open_media(data)
     on = choose_device(device)

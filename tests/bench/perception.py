@@ -63,8 +63,8 @@ def measure(profile: str, group: int, device: str) -> dict[str, float]:
         took_s[processor_id] += seconds
 
     with tempfile.TemporaryDirectory() as folder:
-        if profile == "tiny":
-            build_tiny_models(Path(folder))
+        if profile.startswith("tiny"):
+            build_tiny_models(Path(folder), profile)
         engine = Engine(load_profile(profile, Path(folder)), device, half_precision(device), timed)
         started_s = time.perf_counter()
         engine.load()

@@ -8,7 +8,7 @@ import torch
 
 from processors.base import DecodedClip
 from processors.engine import THREADS, Engine
-from processors.profile import load_profile, profile_names
+from processors.profile import Profile, create_profile, load_profile, profile_names
 from processors.tiny import build_tiny_models
 from tests.processors.made_clips import RATE_HZ, face_frames, make_clip, noise, tone
 
@@ -46,18 +46,23 @@ def one_thread() -> None:
     torch.set_num_threads(THREADS)
 
 
+OFFLINE_PROFILES = [name for name in profile_names() if name.startswith("tiny")] + ["measured"]
+"""Those that need no download; the first is `tiny`, the whole of which is run."""
+
+
 @pytest.fixture(scope="session")
 def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the models of the profile `tiny`."""
+    """A folder with the models of the tiny profiles."""
     folder = tmp_path_factory.mktemp("models")
-    build_tiny_models(folder)
+    for name in OFFLINE_PROFILES:
+        build_tiny_models(folder, name)
     return folder
 
 
 @pytest.fixture(scope="session")
 def engines(models_folder: Path) -> dict[str, Engine]:
-    """The tiny profiles by name, loaded: every processor that there is lies in one of them."""
-    engines = {name: Engine(load_profile(name, models_folder)) for name in TINY_PROFILES}
+    """Profiles by name, loaded, in which every processor there is is run; see `once_each`."""
+    engines = {profile.name: Engine(profile) for profile, _ in once_each(models_folder)}
     for engine in engines.values():
         engine.load()
     return engines
@@ -67,3 +72,24 @@ def engines(models_folder: Path) -> dict[str, Engine]:
 def engine(engines: dict[str, Engine]) -> Engine:
     """The profile `tiny`, loaded."""
     return engines["tiny"]
+
+
+def once_each(models_folder: Path | None = None) -> list[tuple[Profile, list[str]]]:
+    """Profiles in which every processor that can be run offline is there, with the ids that no earlier one has.
+
+    The first is `tiny` as it is, the others are cut down to those ids and the processors whose columns they read.
+    """
+    covered: set[str] = set()
+    profiles = []
+    for name in OFFLINE_PROFILES:
+        whole = load_profile(name, models_folder)
+        new = [processor.id for processor in whole.processors if processor.id not in covered]
+        kept = set(new)
+        for processor in reversed(whole.processors):
+            if processor.id in kept:
+                read = set(processor.reads.inputs)
+                kept |= {giver.id for giver in whole.processors if read & {column.name for column in giver.columns}}
+        needed = [processor for processor in whole.processors if processor.id in kept]
+        profiles.append((create_profile(name, needed, models=whole.models), new))
+        covered |= kept
+    return profiles

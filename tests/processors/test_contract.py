@@ -14,19 +14,17 @@ from processors.base import DecodedClip, Processor, create_processor
 from processors.engine import Engine, Measured
 from processors.profile import load_profile, profile_names
 from store.records import Column
-from tests.processors.conftest import TINY_PROFILES
+from tests.processors.conftest import once_each
 
-GIVEN_BY = {p.id: name for name in reversed(TINY_PROFILES) for p in load_profile(name).processors}
-"""Every processor, and the first of the tiny profiles that has it: `test_no_processor_escapes` holds that true."""
-
+RUN_IN = {processor_id: profile.name for profile, ids in once_each() for processor_id in ids}
+"""Every processor, and the profile in which it is run: `test_no_processor_escapes` holds that true."""
 
 Run = dict[str, dict[str, Measured]]
-"""Profile, then clip, to what was measured."""
+"""Name of a profile, then of a clip, to what was measured."""
 
 
 @pytest.fixture(scope="module")
 def all_together(engines: dict[str, Engine], clips: dict[str, DecodedClip]) -> Run:
-    """Each clip's measurements, taken in one batch with all others."""
     return {name: dict(zip(clips, e.run(list(clips.values())), strict=True)) for name, e in engines.items()}
 
 
@@ -40,30 +38,28 @@ def all_alone(engines: dict[str, Engine], clips: dict[str, DecodedClip]) -> Run:
     return {name: {clip: engine.run([c])[0] for clip, c in clips.items()} for name, engine in engines.items()}
 
 
-@pytest.fixture(params=GIVEN_BY)
+@pytest.fixture(params=RUN_IN)
 def processor(request: pytest.FixtureRequest, engines: dict[str, Engine]) -> Processor:
-    processors = engines[GIVEN_BY[request.param]].profile.processors
-    return next(p for p in processors if p.id == request.param)
-
-
-@pytest.fixture
-def engine(processor: Processor, engines: dict[str, Engine]) -> Engine:
-    return engines[GIVEN_BY[processor.id]]
+    processors = engines[RUN_IN[request.param]].profile.processors
+    return next(processor for processor in processors if processor.id == request.param)
 
 
 @pytest.fixture
 def together(processor: Processor, all_together: Run) -> dict[str, Measured]:
-    return all_together[GIVEN_BY[processor.id]]
+    """Each clip's measurements, taken in one batch with all others."""
+    return all_together[RUN_IN[processor.id]]
 
 
 @pytest.fixture
 def backwards(processor: Processor, all_backwards: dict[str, list[Measured]]) -> list[Measured]:
-    return all_backwards[GIVEN_BY[processor.id]]
+    """The same, in the opposite order."""
+    return all_backwards[RUN_IN[processor.id]]
 
 
 @pytest.fixture
 def alone(processor: Processor, all_alone: Run) -> dict[str, Measured]:
-    return all_alone[GIVEN_BY[processor.id]]
+    """The same, taken clip by clip."""
+    return all_alone[RUN_IN[processor.id]]
 
 
 def values_of(processor: Processor, measured: Measured) -> dict[str, Any]:
@@ -72,7 +68,7 @@ def values_of(processor: Processor, measured: Measured) -> dict[str, Any]:
 
 def test_no_processor_escapes() -> None:
     ids = {processor.id for name in profile_names() for processor in load_profile(name).processors}
-    assert ids == set(GIVEN_BY)
+    assert ids == set(RUN_IN)
 
 
 def test_no_clip_makes_it_fail(processor: Processor, together: dict[str, Measured]) -> None:
@@ -95,10 +91,8 @@ def test_company_changes_nothing(
         assert values_of(processor, result) == values_of(processor, together[name]), name
 
 
-def test_it_gives_exactly_its_columns(processor: Processor, engine: Engine, clips: dict[str, DecodedClip]) -> None:
-    clip = clips["normal"]
-    given = {column.name: None for other in engine.profile.processors for column in other.columns}
-    rows = processor.process([clip], [{name: given.get(name) for name in processor.reads.inputs}])
+def test_it_gives_exactly_its_columns(processor: Processor, clips: dict[str, DecodedClip]) -> None:
+    rows = processor.process([clips["normal"]], [dict.fromkeys(processor.reads.inputs)])
     assert [set(row) for row in rows if isinstance(row, dict)] == [{column.name for column in processor.columns}]
 
 
@@ -147,8 +141,8 @@ def test_inputs_stay_as_they_are(
 
 
 def test_the_recipe_is_the_same_for_the_same_work(processor: Processor, models_folder: Path) -> None:
-    profile = load_profile(GIVEN_BY[processor.id], models_folder)
-    again = next(p for p in profile.processors if p.id == processor.id)
+    profile = load_profile(RUN_IN[processor.id], models_folder)
+    again = next(other for other in profile.processors if other.id == processor.id)
     again.load("cpu")
     assert again.recipe == processor.recipe
 

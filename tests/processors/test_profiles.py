@@ -33,7 +33,8 @@ def test_every_profile_that_comes_along_is_sound(name: str) -> None:
 
 
 def test_the_profiles_are_these() -> None:
-    assert profile_names() == ["measured", "pretrained", "tiny", "tiny-onnx"]
+    pretrained = ["pretrained", "pretrained-onnx", "pretrained-yolo"]
+    assert profile_names() == ["measured", *pretrained, "tiny", "tiny-onnx", "tiny-yolo"]
 
 
 def test_only_facial_affect_is_a_models_opinion_in_the_measured_profile() -> None:
@@ -42,8 +43,9 @@ def test_only_facial_affect_is_a_models_opinion_in_the_measured_profile() -> Non
     assert opinions == {"affect.xception", "affect.agreement"}
 
 
-def test_pretrained_and_tiny_differ_in_models_only() -> None:
-    pretrained, tiny = load_profile("pretrained"), load_profile("tiny")
+@pytest.mark.parametrize("kind", ["", "-onnx", "-yolo"])
+def test_pretrained_and_tiny_differ_in_models_only(kind: str) -> None:
+    pretrained, tiny = load_profile("pretrained" + kind), load_profile("tiny" + kind)
     assert [p.id for p in pretrained.processors] == [p.id for p in tiny.processors]
     assert {c.name for c in pretrained.columns} == {c.name for c in tiny.columns}
 
@@ -79,9 +81,35 @@ def test_a_wrong_file_is_told_what_is_wrong(tmp_path: Path, text: str, told: str
         load_profile(write(tmp_path, text))
 
 
+def test_a_profile_may_be_another_but_for_some_processors(tmp_path: Path) -> None:
+    text = 'extends = "measured"\nwithout = ["track.hog", "track.mtcnn"]\n[[processor]]\nid = "track.mtcnn"\n'
+    profile = load_profile(write(tmp_path, text + "min_score = 0.8\n"))
+    measured = {processor.id for processor in load_profile("measured").processors}
+    assert {processor.id for processor in profile.processors} == measured - {"track.hog"}
+    (mtcnn,) = (processor for processor in profile.processors if processor.id == "track.mtcnn")
+    assert mtcnn.options.min_score == 0.8
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ('without = ["track.hog"]', 'write extends = "<profile>" and without'),
+        ('extends = "measured"\nwithout = "track.hog"', 'write extends = "<profile>" and without'),
+        ("extends = 3", 'write extends = "<profile>" and without'),
+        ('extends = "unheard"', "'unheard' is not known"),
+        ('extends = "tiny-onnx"', "extends tiny-onnx, which extends another itself"),
+        ('extends = "measured"\nwithout = ["motion.telepathy"]', "without motion.telepathy, which measured does not"),
+        ('extends = "measured"', "names motion.flow twice; keep one"),
+    ],
+)
+def test_a_wrong_extension_is_told_what_is_wrong(tmp_path: Path, head: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        load_profile(write(tmp_path, f'{head}\n[[processor]]\nid = "motion.flow"\n'))
+
+
 @pytest.mark.parametrize("name", ["unheard", "missing.toml", ""])
 def test_an_unknown_profile_is_told_the_known_ones(name: str) -> None:
-    with pytest.raises(SettingsError, match="choose measured, pretrained, tiny, tiny-onnx"):
+    with pytest.raises(SettingsError, match=r"choose measured, pretrained, pretrained-onnx, .*, tiny"):
         load_profile(name)
 
 

@@ -1,11 +1,11 @@
-"""Faces are found where they are, and linked into the tracks of one face each."""
+"""Faces are found where they are, and each is one track."""
 
 import numpy as np
 import pytest
 
 from processors.base import DecodedClip, Row
 from processors.engine import shrunk, thinned
-from processors.track.mtcnn import Mtcnn, Options, Track, largest_area, linked
+from processors.track.mtcnn import Mtcnn, Options
 from tests.processors.made_clips import MEDIA, face_frames, make_clip, seen
 
 VIDEO = MEDIA / "video"
@@ -23,17 +23,6 @@ def faces_of(mtcnn: Mtcnn, clip: DecodedClip) -> Row:
     frames = shrunk(clip.frames_rgb[picked], 384)
     thin = make_clip(frames_rgb=frames, duration_s=clip.duration_s)
     return mtcnn.process([thin], [{}])[0]
-
-
-def at(left: float, top: float = 0.3, size: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
-    return np.array([[left, top, left + size, top + size]]), np.array([0.99])
-
-
-def both(*faces: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    return np.concatenate([box for box, _ in faces]), np.concatenate([score for _, score in faces])
-
-
-NOBODY = (np.zeros((0, 4)), np.zeros(0))
 
 
 def test_a_face_is_found_where_it_is(mtcnn: Mtcnn) -> None:
@@ -77,41 +66,6 @@ def test_boxes_stay_inside_the_frame(mtcnn: Mtcnn) -> None:
     for track in faces_of(mtcnn, make_clip(frames_rgb=cut))["face_tracks"]:
         assert np.min(track["boxes_xyxy"]) >= 0.0
         assert np.max(track["boxes_xyxy"]) <= 1.0
-
-
-def test_a_face_that_moves_by_its_own_width_keeps_its_track() -> None:
-    (track,) = linked(np.array([0.0, 0.5, 1.0]), [at(0.2), at(0.3), at(0.38)])
-    assert track.times_s == [0.0, 0.5, 1.0]
-
-
-def test_a_jump_across_the_frame_is_another_face() -> None:
-    assert len(linked(np.array([0.0, 0.5]), [at(0.1), at(0.8)])) == 2
-
-
-def test_a_face_hidden_for_a_second_keeps_its_track_and_for_two_does_not() -> None:
-    assert len(linked(np.arange(4) * 0.5, [at(0.2), NOBODY, NOBODY, at(0.2)])) == 1
-    assert len(linked(np.arange(5) * 0.5, [at(0.2), NOBODY, NOBODY, NOBODY, at(0.2)])) == 2
-
-
-def test_two_faces_are_told_apart_whatever_the_order_they_are_found_in() -> None:
-    left, right = at(0.2), at(0.35)
-    tracks = linked(np.array([0.0, 0.5]), [both(right, left), both(at(0.21), at(0.36))])
-    assert [[round(float(box[0]), 2) for box in track.boxes_xyxy] for track in tracks] == [[0.2, 0.21], [0.35, 0.36]]
-
-
-def test_a_face_of_another_size_is_another_face() -> None:
-    assert len(linked(np.array([0.0, 0.5]), [at(0.4, 0.4, 0.05), at(0.3, 0.3, 0.4)])) == 2
-
-
-def track_of(size: float, n_times: int) -> Track:
-    (track,) = linked(np.arange(n_times) * 0.5, [at(0.2, 0.2, size)] * n_times)
-    return track
-
-
-def test_the_area_is_that_of_the_largest_face_seen_again() -> None:
-    assert largest_area([track_of(0.1, 3), track_of(0.2, 3), track_of(0.5, 1)]) == pytest.approx(0.04)
-    assert largest_area([track_of(0.5, 1), track_of(0.1, 1)]) == pytest.approx(0.25)
-    assert largest_area([]) is None
 
 
 @pytest.mark.skipif(not VIDEO.exists(), reason="needs ../shared/media (recorded footage)")
