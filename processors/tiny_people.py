@@ -62,9 +62,9 @@ def build_rtdetr(folder: Path) -> None:
 
 
 def build_vitpose(folder: Path) -> None:
-    stages: Any = {"out_indices": [2]}
+    layers: Any = {"out_indices": [2]}
     backbone = VitPoseBackboneConfig(
-        image_size=[64, 48], hidden_size=32, num_hidden_layers=2, num_attention_heads=2, **stages
+        image_size=[64, 48], hidden_size=32, num_hidden_layers=2, num_attention_heads=2, **layers
     )
     labels: Any = {"num_labels": len(KEYPOINTS)}
     VitPoseImageProcessor(size={"height": 64, "width": 48}).save_pretrained(folder)

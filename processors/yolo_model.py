@@ -47,7 +47,7 @@ class YoloModel:
             self._model: Any = YOLO(weights)
             if self._model.task != task:
                 raise ModelUnavailable(f"{weights} is a model for {self._model.task}, not for {task}; choose another")
-            # The first call sets up what later calls share, and with it the number of threads: not theirs to change.
+            # The first call sets up what later ones share, and bounds torch's threads, which the engine then sets anew.
             self.answers(np.zeros((1, 64, 64, 3), np.uint8))
 
     @property

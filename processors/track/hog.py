@@ -64,7 +64,7 @@ class Hog(Processor):
 
     def load(self, device: str) -> None:
         self._hog = cv2.HOGDescriptor()
-        self._hog.setSVMDetector(np.array(cv2.HOGDescriptor.getDefaultPeopleDetector(), np.float32))
+        self._hog.setSVMDetector(np.array(cv2.HOGDescriptor.getDefaultPeopleDetector()))
 
     def weights(self) -> dict[str, str]:
         return {f"OpenCV {version('opencv-contrib-python-headless')} HOG people detector": "in the package"}
@@ -112,13 +112,13 @@ def people(figures: Found, faces: Found) -> Found:
     """The bodies below the faces, and the figures that are none of them."""
     below = bodies(faces.boxes_xyxy)
     centres = (faces.boxes_xyxy[:, :2] + faces.boxes_xyxy[:, 2:]) / 2.0
-    is_same = np.asarray((shared(figures.boxes_xyxy, below) > SAME_SHARE).any(axis=1))
-    for i, (left, top, right, bottom) in enumerate(figures.boxes_xyxy):
-        aside = np.abs(centres[:, 0] - (left + right) / 2.0) < HEAD_SIDE * (right - left)
-        at_top = (centres[:, 1] > top) & (centres[:, 1] < top + HEAD_BELOW * (bottom - top))
-        is_same[i] |= (aside & at_top).any()
+    left, top, right, bottom = (figures.boxes_xyxy[:, [i]] for i in range(4))
+    aside = np.abs(centres[:, 0] - (left + right) / 2.0) < HEAD_SIDE * (right - left)
+    at_top = (centres[:, 1] > top) & (centres[:, 1] < top + HEAD_BELOW * (bottom - top))
+    is_same = (shared(figures.boxes_xyxy, below) > SAME_SHARE) | (aside & at_top)
+    others = ~is_same.any(axis=1)
     return Found(
-        np.concatenate([below, figures.boxes_xyxy[~is_same]]), np.concatenate([faces.scores, figures.scores[~is_same]])
+        np.concatenate([below, figures.boxes_xyxy[others]]), np.concatenate([faces.scores, figures.scores[others]])
     )
 
 

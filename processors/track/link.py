@@ -120,7 +120,7 @@ def linked(
 def _matched(
     tracks: Sequence[Track], boxes: np.ndarray, seen: np.ndarray | None, time_s: float
 ) -> list[tuple[int, int]]:
-    """Pairs of track and box whose likeness is largest in sum (Kuhn 1955); none overlap less than `LEAST_IOU`."""
+    """Pairs of track and box that overlap by `LEAST_IOU` at least, whose likeness is largest in sum (Kuhn 1955)."""
     if not tracks or not len(boxes):
         return []
     expected, last = (
@@ -131,7 +131,7 @@ def _matched(
     likeness = expected + LAST_WEIGHT * last
     likeness += SEEN_AGAIN * np.array([[len(track.times_s) > 1] for track in tracks])
     if seen is not None:
-        likeness += LOOK_WEIGHT * np.stack([np.asarray(track.look) for track in tracks]) @ seen.T
+        likeness += LOOK_WEIGHT * np.stack([track.look for track in tracks if track.look is not None]) @ seen.T
     likeness[overlaps < LEAST_IOU] = 0.0
     pairs = zip(*linear_sum_assignment(likeness, maximize=True), strict=True)
     return [(int(track), int(box)) for track, box in pairs if overlaps[track, box] >= LEAST_IOU]

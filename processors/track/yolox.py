@@ -68,17 +68,17 @@ class Yolox(Detector):
     def _in_frame(self, frame_rgb: np.ndarray) -> Detected:
         picture, shown = self._framed(frame_rgb)
         answer: Any = self._net.run(None, {self._input: picture})[0]
-        cells = answer[0].astype(np.float64)  # [cells, x, y, log width, log height, objectness, 80 labels]
-        scores = cells[:, 4:5] * cells[:, 5:]
-        labels = scores.argmax(axis=1)
-        best = scores[np.arange(len(scores)), labels]
-        likely = np.flatnonzero(best >= DOUBTFUL)
-        centres = (cells[likely, :2] + self._corners[likely]) * self._strides[likely]
-        halves = np.exp(cells[likely, 2:4]) * self._strides[likely] / 2.0
+        # [cells, x, y, log width, log height, objectness, 80 labels]; a score is objectness times a label's.
+        maybe = np.flatnonzero(answer[0, :, 4] >= DOUBTFUL)
+        cells = answer[0, maybe].astype(np.float64)
+        labels = cells[:, 5:].argmax(axis=1)
+        scores = cells[:, 4] * cells[np.arange(len(cells)), 5 + labels]
+        centres = (cells[:, :2] + self._corners[maybe]) * self._strides[maybe]
+        halves = np.exp(cells[:, 2:4]) * self._strides[maybe] / 2.0
         boxes = np.concatenate([centres - halves, centres + halves], axis=1) / np.tile(shown, 2)
-        kept = strongest(boxes, best[likely], labels[likely], MOST_IOU)
-        names = tuple(COCO_LABELS[label] for label in labels[likely][kept])
-        return Detected(boxes[kept], best[likely][kept], names)
+        likely = np.flatnonzero(scores >= DOUBTFUL)
+        kept = likely[strongest(boxes[likely], scores[likely], labels[likely], MOST_IOU)]
+        return Detected(boxes[kept], scores[kept], tuple(COCO_LABELS[label] for label in labels[kept]))
 
     def _framed(self, frame_rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The net's input, float32 [1, 3, H, W], BGR in 0..255, with the frame at its top left, and the frame's width

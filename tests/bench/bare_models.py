@@ -23,7 +23,7 @@ import torch
 from facenet_pytorch import MTCNN
 from transformers import SiglipImageProcessor, SiglipVisionModel, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from processors.base import DecodedClip, Processor
+from processors.base import DecodedClip, Processor, Row
 from processors.decode import read_samples
 from processors.engine import THREADS, Engine, shrunk, thinned
 from processors.profile import load_profile
@@ -94,14 +94,19 @@ def fastest(work: Callable[[], object], rounds: int) -> float:
     return min(took_s)
 
 
-def ratio(processor: Processor, bare: Bare, clips: Sequence[DecodedClip], rounds: int) -> dict[str, float]:
-    """Units per second of the processor and of the bare library, and the first by the second."""
+def ratio(
+    processor: Processor, bare: Bare, clips: Sequence[DecodedClip], rounds: int, inputs: Sequence[Row] | None = None
+) -> dict[str, float]:
+    """Units per second of the processor and of the bare library, and the first by the second.
+
+    inputs: for each clip, the columns that the processor reads; None: all of them missing.
+    """
     given = [as_asked(clip, processor) for clip in clips]
     if processor.reads.frame_rate_hz is None:
         units = sum(clip.duration_s for clip in given if clip.audio is not None)
     else:
         units = float(sum(len(clip.frames_rgb) for clip in given))
-    rows = [dict.fromkeys(processor.reads.inputs) for _ in given]
+    rows = inputs or [dict.fromkeys(processor.reads.inputs) for _ in given]
     ours_s = fastest(lambda: processor.process(given, rows), rounds)
     bare_s = fastest(lambda: [bare(clip) for clip in given], rounds)
     return {

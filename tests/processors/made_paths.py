@@ -30,7 +30,7 @@ class Walk:
         owner = {
             (t, *box): track
             for track, one in enumerate(tracks)
-            for t, box in zip(one.times_s, one.boxes_xyxy, strict=True)
+            for t, box in zip(one.times_s, one.boxes_xyxy, strict=False)
         }
         last: dict[int, int] = {}
         n_switches = 0

@@ -92,7 +92,7 @@ def save_net(path: Path, answer: np.ndarray) -> Path:
 
 
 def test_yolox_decodes_cells_strides_and_the_margin_below_the_frame(tmp_path: Path) -> None:
-    """Cell (2, 1) of the grid of 16 px: middle at (40, 20), size 16 px times e and 1; frames of 64 x 32."""
+    """Cell (2, 1) of the grid of 16 px: middle at (2.5 * 16, 1.25 * 16), size 16 px times e and 1; shown at 64 x 32."""
     answer = np.zeros((1, 84, 85), np.float32)
     answer[0, 64 + 1 * 4 + 2, :7] = [0.5, 0.25, 1.0, 0.0, 0.9, 0.8, 0.1]
     answer[0, 0, :7] = [0.0, 0.0, 0.0, 0.0, 0.3, 0.2, 0.2]  # too doubtful for anything
@@ -119,13 +119,13 @@ def test_a_detector_without_a_label_for_people_is_refused(models_folder: Path, t
         create_processor("track.rtdetr", {"model": str(tmp_path)}).load("cpu")
 
 
-def test_rtdetr_answers_for_a_frame_whatever_the_frames_beside_it(engine: Engine) -> None:
+def test_rtdetr_s_answers_are_those_of_their_frames(engine: Engine) -> None:
     rtdetr: Any = next(p for p in engine.profile.processors if p.id == "track.rtdetr")
-    frames = face_frames(11, 0, 10)
-    together, alone = rtdetr.detected(frames), rtdetr.detected(frames[9:10])
-    assert len(together) == 11
-    assert together[9].labels == alone[0].labels
-    assert together[9].boxes_xyxy == pytest.approx(alone[0].boxes_xyxy, abs=1e-4)
+    frames = face_frames(4, 0, 30)
+    one_by_one = [rtdetr.detected(frame[None])[0] for frame in frames]
+    for found, alone in zip([*rtdetr.detected(frames), *rtdetr._answers(frames)], [*one_by_one] * 2, strict=True):
+        assert found.labels == alone.labels
+        assert found.boxes_xyxy == pytest.approx(alone.boxes_xyxy, abs=1e-4)
 
 
 @pytest.fixture(scope="module")
