@@ -44,7 +44,6 @@ from processors.tiny_people import build_rtdetr, build_vitpose, build_yolo, buil
 
 SEED = 20
 HIDDEN = 32
-_WEIGHTS = ("*.safetensors", "*.pth", "*.pt", "*.onnx")
 SPEECH_MODEL: dict[str, Any] = {
     "hidden_size": HIDDEN,
     "intermediate_size": 64,
@@ -55,6 +54,7 @@ SPEECH_MODEL: dict[str, Any] = {
     "num_conv_pos_embedding_groups": 4,
 }
 """Of wav2vec 2.0 and HuBERT: their configurations have the same names."""
+_WEIGHTS = ("*.safetensors", "*.pth", "*.pt", "*.onnx")
 
 
 def build_tiny_models(models_folder: Path, profile_name: str = "tiny") -> list[Path]:
@@ -71,7 +71,7 @@ def build_tiny_models(models_folder: Path, profile_name: str = "tiny") -> list[P
         if not any(path for pattern in _WEIGHTS for path in folder.glob(pattern)):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(SEED)
-                TINY_MODELS[line.model](folder)
+                _TINY_MODELS[line.model](folder)
         folders.append(folder)
     return folders
 
@@ -147,7 +147,7 @@ def _ast(folder: Path) -> None:
     ASTForAudioClassification(config).save_pretrained(folder)
 
 
-TINY_MODELS: dict[str, Callable[[Path], None]] = {
+_TINY_MODELS: dict[str, Callable[[Path], None]] = {
     "tiny/siglip": _siglip,
     "tiny/dino": _dino,
     "tiny/aesthetic": _aesthetic,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from onnx import TensorProto, checker, helper, numpy_helper, save
 from transformers import (
     RTDetrImageProcessor,
     RTDetrResNetConfig,
@@ -109,10 +110,6 @@ def _ultralytics(path: Path, design: str, task: str, changed: dict[str, Any], la
 
 def build_yolox(folder: Path) -> None:
     """One layer for each of YOLOX's strides, with its outputs: boxes as they are, scores in 0..1."""
-    try:
-        from onnx import TensorProto, checker, helper, numpy_helper, save
-    except ModuleNotFoundError as error:
-        raise ModelUnavailable(f"{folder} cannot be built without the package onnx: `uv sync --dev`") from error
     n_values, nodes, weights, grids = 5 + len(COCO_LABELS), [], [], []
     for stride in STRIDES:
         kernel = torch.randn(n_values, 3, STRIDES[0], STRIDES[0]) / 1000.0  # of pictures in 0..255

@@ -73,7 +73,7 @@ class Mtcnn(Processor):
         }
 
     def _faces(self, frames_rgb: np.ndarray) -> tuple[list[Found], list[np.ndarray]]:
-        """For each frame: the faces, and their landmarks float64 [N, 5, 2]; both normalised and cut at the frame."""
+        """The faces of each frame, cut at the frame, and their landmarks float64 [N, 5, 2], normalised as boxes are."""
         height, width = frames_rgb.shape[1:3]
         none = Found(np.zeros((0, 4)), np.zeros(0))
         if min(height, width) < SMALLEST_PX:

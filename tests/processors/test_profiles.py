@@ -43,7 +43,7 @@ def test_only_facial_affect_is_a_models_opinion_in_the_measured_profile() -> Non
     assert opinions == {"affect.xception", "affect.agreement"}
 
 
-@pytest.mark.parametrize("kind", ["", "-yolo"])
+@pytest.mark.parametrize("kind", ["", "-onnx", "-yolo"])
 def test_pretrained_and_tiny_differ_in_models_only(kind: str) -> None:
     pretrained, tiny = load_profile("pretrained" + kind), load_profile("tiny" + kind)
     assert [p.id for p in pretrained.processors] == [p.id for p in tiny.processors]
