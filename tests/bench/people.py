@@ -9,8 +9,8 @@ every shot of the shared videos that shows a countable number of people; a track
 person without one is missed.
 
 Seen on a busy core, frames per second of processor time, ours to the bare library's: YOLOX-nano 59 to 57 (1.03), HOG
-62 to 65 (0.95), RT-DETR v2 R18 1.06 to 1.11 (0.95), YOLO 26n 18.8 to 17.8 (1.06), ViTPose base 2.4 to 2.1 people (1.10),
-YOLO 26n pose 13.7 to 12.6 (1.09).
+62 to 65 (0.95), RT-DETR v2 R18 1.06 to 1.11 (0.95), YOLO 26n 18.8 to 17.8 (1.06), YOLO 26n pose 13.7 to 12.6 (1.09),
+ViTPose base 2.4 to 2.1 people (1.10).
 
 Tracks: 31 shots with 37 people gave 38 tracks; nobody was missed, and all but Chaplin, who is hidden at first (92 %),
 and the silhouette, which enters (96 %), are in one track for the whole of their shot. The one track too many is a
