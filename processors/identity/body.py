@@ -38,7 +38,7 @@ class Body(Processor):
     Options = Options
     columns = (
         Column(name="identity_bodies", kind="json",
-               source="colour (CIE Lab) and gradient histograms of the torso below each face, square roots (Hellinger), "
+               source="colour (Lab) and gradient histograms of the torso below each face, square roots (Hellinger), "
                "unit norm; list of {track: index in face_tracks, vector, n_sights}; tracks without a torso in view are "
                "left out"),
     )  # fmt: skip

@@ -17,7 +17,8 @@ from processors.identity.mobileface import TEMPLATE_PX, similarity
 from processors.identity.quality import face_quality, yaw_degrees
 from processors.profile import create_profile
 from store.errors import ModelUnavailable
-from store.identities import Face, Gallery, Space, link
+from store.identities import Gallery, Space, link
+from store.linking import faces_of
 from tests.processors.made_clips import MEDIA, face_frames, make_clip, seen
 
 WEIGHTS = MEDIA / "weights" / "MobileFaceNet.onnx"
@@ -68,7 +69,7 @@ def test_the_turn_of_a_head_is_read_off_the_nose_however_the_head_is_tilted(degr
     turned = np.radians(degrees)
     eye, depth = 20.0, 20.0  # the nose stands out by half the distance of the eyes
     points = np.array([[-eye * np.cos(turned), 0.0], [eye * np.cos(turned), 0.0], [depth * np.sin(turned), 25.0]])
-    points = np.concatenate([points, points[:2] + (0.0, 40.0)])
+    points = np.concatenate([points, points[:2] + np.array([0.0, 40.0])])
     tilt = np.array([[0.9, -0.436], [0.436, 0.9]])
     assert yaw_degrees(points @ tilt.T + 100.0) == pytest.approx(degrees, abs=0.1)
 
@@ -137,7 +138,8 @@ def test_a_torso_is_below_the_face_and_must_be_in_view() -> None:
     frame = np.zeros((200, 200, 3), np.uint8)
     frame[80:] = (0, 120, 0)
     torso = torso_of(frame, np.array([0.4, 0.2, 0.6, 0.4]))
-    assert torso is not None and (torso == (0, 120, 0)).all()
+    assert torso is not None
+    assert (torso == (0, 120, 0)).all()
     assert torso_of(frame, np.array([0.2, 0.1, 0.8, 0.95])) is None
 
 
@@ -156,24 +158,6 @@ def mobileface() -> Engine:
     return engine
 
 
-def _faces(row: Row, clip_id: str) -> list[Face]:
-    worn = {one["track"]: np.array(one["vector"], np.float32) for one in row["identity_bodies"]}
-    times = {track["track"]: frozenset(track["times_s"]) for track in row["face_tracks"]}
-    return [
-        Face(
-            clip_id,
-            one["track"],
-            np.array(one["vector"], np.float32),
-            one["quality"],
-            one["time_s"],
-            tuple(one["box_xyxy"]),
-            times[one["track"]],
-            worn.get(one["track"]),
-        )
-        for one in row["identity_faces"]
-    ]
-
-
 @needs_media
 def test_people_who_come_again_after_cuts_have_one_identity_and_no_two_share_one(mobileface: Engine) -> None:
     video = MEDIA / "video"
@@ -189,7 +173,7 @@ def test_people_who_come_again_after_cuts_have_one_identity_and_no_two_share_one
         clip = DecodedClip(str(shot["index"]), 4.0, frames[picked], times_s[picked] - times_s[picked][0], None, 16_000)
         row = mobileface.run([clip])[0].values
         gallery = gallery or Gallery(Space(**row["identity_space"]))
-        faces = _faces(row, clip.clip_id)
+        faces = faces_of(row | {"clip_id": clip.clip_id})
         assert len(faces) == len(shot["identities"])
         for one, identity in link(faces, gallery, nearby):
             # Of two, the woman is on the left.

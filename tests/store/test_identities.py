@@ -61,7 +61,8 @@ def test_the_first_of_a_person_founds_an_identity_whose_name_tells_nothing() -> 
     (one,) = linked(Gallery(SPACE), face("c1", person(1)))
     assert one.identity == identity_id("c1", 0, "made")
     assert (one.probability, one.candidates) == (None, ())
-    assert one.identity.startswith("p-") and "c1" not in one.identity
+    assert one.identity.startswith("p-")
+    assert "c1" not in one.identity
 
 
 def test_two_faces_at_one_moment_are_two_people_however_alike() -> None:
@@ -102,7 +103,8 @@ def test_doubt_about_which_id_of_one_person_is_no_doubt_about_the_person() -> No
     (second,) = linked(gallery, face("c2", at_cosine(person(1), 0.6)))
     (third,) = linked(gallery, face("c3", unit(gallery_mean(gallery, first) + gallery_mean(gallery, second))))
     assert third.identity in (first.identity, second.identity)
-    assert third.probability is not None and third.probability > 0.9
+    assert third.probability is not None
+    assert third.probability > 0.9
 
 
 def gallery_mean(gallery: Gallery, one: TrackLink) -> np.ndarray:

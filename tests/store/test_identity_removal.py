@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from store.codec import encode
@@ -93,14 +94,16 @@ def test_the_originals_that_show_it_go_too(store: Store, tmp_path: Path) -> None
     original = MIXED.submitted.media_key
     proof = removed(store, tmp_path / "snapshots", request(identity_of(store, MIXED)))
     assert (proof.originals, proof.video_ids) == ((MIXED.video_id,), (ALONE.video_id,))
-    assert original in proof.media_keys and not store.media.exists(original)
+    assert original in proof.media_keys
+    assert not store.media.exists(original)
     video = store.videos.get(MIXED.video_id)
     assert video is not None
     assert (video["status"], video["media_key"], video["original_removed"]) == ("done", None, "r1")
     assert video["clip_ids"] == [MIXED.clip_ids[1]]
     assert store.media.exists(MIXED.clips[1].media_key)
     alone = store.videos.get(ALONE.video_id)
-    assert alone is not None and alone["status"] == "removed"
+    assert alone is not None
+    assert alone["status"] == "removed"
 
 
 def test_no_byte_of_its_clips_is_left_on_disk(store: Store, tmp_path: Path) -> None:
@@ -145,6 +148,19 @@ def test_a_snapshot_with_one_of_its_clips_is_withdrawn_and_one_without_stays(tmp
     proof = removed(store, snapshots, request(identity_of(store, MIXED)))
     assert proof.snapshots == ("with",)
     assert sorted(store.clips.tags()) == ["before"]
+
+
+def test_a_snapshot_tells_nothing_of_who_is_seen(tmp_path: Path) -> None:
+    store, _ = filled(tmp_path / "data", (OTHERS,))
+    keep_all(store)
+    publish(store, tmp_path / "snapshots", "one")
+    folder = tmp_path / "snapshots" / "one"
+    names = pq.read_schema(folder / "metadata.parquet").names
+    assert "face_count" in names
+    assert [name for name in names if name.startswith("identity")] == []
+    vector = store.clips.get(OTHERS.clip_ids[0])["identity_faces"][0]["vector"]
+    for trace in (identity_of(store, OTHERS), str(vector[3]), "made:1"):
+        assert files_with(trace, folder) == []
 
 
 def keep_all(store: Store) -> None:

@@ -61,7 +61,8 @@ def test_a_person_is_one_identity_across_clips_and_videos(store: Store) -> None:
     arrive(store, linker, ONE)
     arrive(store, linker, TWO)
     (first,), (second,), both = who(store, ONE)
-    assert both == [first, second] and first != second
+    assert both == [first, second]
+    assert first != second
     (again, third), (third_again,), nobody = who(store, TWO)
     assert (again, third_again, nobody) == (second, third, [])
     assert len({first, second, third}) == 3
@@ -100,7 +101,7 @@ def test_links_that_did_not_reach_the_store_are_not_counted_on(store: Store) -> 
 def test_a_clip_that_is_measured_anew_is_linked_anew(store: Store) -> None:
     linker = Linker(store)
     arrive(store, linker, ONE)
-    (first,), (second,), _ = who(store, ONE)
+    (first,), (_second,), _ = who(store, ONE)
     changed = people("one", (1,), (1,), (1, 2))
     assert changed.clip_ids == ONE.clip_ids
     arrive(store, linker, changed)
