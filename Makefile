@@ -28,6 +28,8 @@ bench: env
 	$(RUN) -m tests.bench.road
 	$(RUN) -m tests.bench.streaming
 	$(RUN) -m tests.bench.long_footage
+	$(RUN) -m tests.bench.perception
+	$(RUN) -m tests.bench.bare_models
 
 # The environment is made once from uv.lock and remade when the lock changes.
 env: .venv/.made-from-lock

@@ -8,8 +8,8 @@ from fastapi.responses import RedirectResponse
 
 from api.metrics import add_metrics
 from api.problems import add_error_answers
-from api.routes import clips, concepts, dead, decisions, footage, identities, snapshots, status, training, why
-from api.service import ApiSettings, Service, Streams
+from api.routes import clips, concepts, dead, decisions, footage, identities, inspect, snapshots, status, training, why
+from api.service import ApiSettings, Service, Streams, Texts
 from store.records import utc_now
 from store.store import Store
 
@@ -26,6 +26,7 @@ def create_app(
     store: Store,
     streams: Streams,
     settings: ApiSettings,
+    texts: Texts,
     clock: Callable[[], datetime] = utc_now,
 ) -> FastAPI:
     """The API over a store.
@@ -33,13 +34,14 @@ def create_app(
     Args:
         store: read only, but for the bytes of submitted footage, which must be durable before their record.
         streams: takes what is to be published, and tells how the steps fare.
+        texts: compares texts with what clips show.
     """
     app = FastAPI(title="Cliploom", version="0.1.0", description=_DESCRIPTION)
-    app.state.service = Service(store, streams, settings, clock)
+    app.state.service = Service(store, streams, settings, clock, texts)
     settings.uploads_folder.mkdir(parents=True, exist_ok=True)
     add_error_answers(app)
     # `why` before `clips` and `footage`: the first route that matches answers.
-    for module in (status, why, footage, clips, concepts, training, snapshots, decisions, identities, dead):
+    for module in (status, why, inspect, footage, clips, concepts, training, snapshots, decisions, identities, dead):
         app.include_router(module.router)
     add_metrics(app, store)
     app.add_api_route("/", _to_docs, include_in_schema=False)

@@ -9,6 +9,7 @@ from api.commands import (
     doctor,
     identities,
     ingest,
+    inspect,
     models,
     snapshot,
     status,
@@ -28,6 +29,7 @@ app.command()(ingest.ingest)
 app.command()(status.status)
 app.command()(clips.search)
 app.command()(clips.why)
+app.command()(inspect.inspect)
 app.command()(training.concepts)
 app.command()(training.train)
 app.add_typer(snapshot.app, name="snapshot")

@@ -47,6 +47,10 @@ class Client:
         """The answer's JSON; queries that are None are left out."""
         return self._call("GET", path, params={name: value for name, value in query.items() if value is not None})
 
+    def get_text(self, path: str) -> str:
+        """The answer's text, such as a page."""
+        return self._answer("GET", path).text
+
     def post(self, path: str, /, **body: Any) -> Any:
         """The answer's JSON; fields that are None are left out."""
         return self._call("POST", path, json={name: value for name, value in body.items() if value is not None})
@@ -61,6 +65,9 @@ class Client:
         self._http.close()
 
     def _call(self, method: str, path: str, **sent: Any) -> Any:
+        return self._answer(method, path, **sent).json()
+
+    def _answer(self, method: str, path: str, **sent: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, **sent)
         except httpx.ConnectError as error:
@@ -69,7 +76,7 @@ class Client:
             what = f"the service at {self.url} did not answer: {error or type(error).__name__}"
             raise Refused(_problem("Passing", what, f"{method} {path}", "try again; see the service's log")) from error
         if answer.is_success:
-            return answer.json()
+            return answer
         try:
             raise Refused(answer.json())
         except (ValueError, KeyError) as error:

@@ -24,6 +24,7 @@ from api.lag import GroupLags
 from api.publish import Publisher
 from api.service import ApiSettings
 from api.streaming import KafkaStreams
+from api.texts import TextChild
 from store.errors import Conflict, SettingsError
 from store.kafka import KafkaSettings
 from store.store import Store
@@ -42,6 +43,7 @@ class ServeSettings:
     """Where the service runs; read once, from the command line.
 
     streams_command: starts the streaming service (see `api.child`); None: the workers run elsewhere.
+    texts_command: starts the model that compares texts with clips (see `api.texts`).
     kafka: the cluster; None: the broker that the streaming service embeds.
     grace_s: how long busy steps may take to finish what they have in hand at a stop.
     """
@@ -51,6 +53,7 @@ class ServeSettings:
     port: int
     allowed_folders: tuple[Path, ...]
     streams_command: tuple[str, ...] | None
+    texts_command: tuple[str, ...]
     kafka: KafkaSettings | None = None
     grace_s: float = 0.0
 
@@ -112,12 +115,13 @@ async def _serve(
     stopped = asyncio.create_task(stop.wait())
     living = asyncio.create_task(child.run())
     ready = asyncio.create_task(child.ready.wait())
+    texts = TextChild(settings.texts_command)
     server: Server | None = None
     serving: asyncio.Task[None] | None = None
     try:
         await asyncio.wait({stopped, living, ready}, return_when=asyncio.FIRST_COMPLETED)
         if ready.done():
-            server = await _api(settings, child, uploads)
+            server = await _api(settings, child, texts, uploads)
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             on_ready(f"http://{host}:{listener.getsockname()[1]}", child.broker or "")
@@ -125,6 +129,7 @@ async def _serve(
     finally:
         if server is not None:
             server.should_exit = True
+        await texts.stop()
         await child.stop()
         if serving is not None:
             await serving
@@ -135,7 +140,7 @@ async def _serve(
     stopped.cancel()
 
 
-async def _api(settings: ServeSettings, child: StreamsChild | Elsewhere, uploads: Path) -> Server:
+async def _api(settings: ServeSettings, child: StreamsChild | Elsewhere, texts: TextChild, uploads: Path) -> Server:
     store = await asyncio.to_thread(Store.open, settings.data)
 
     def kafka() -> KafkaSettings | None:
@@ -143,7 +148,7 @@ async def _api(settings: ServeSettings, child: StreamsChild | Elsewhere, uploads
 
     streams = KafkaStreams(Publisher(kafka), GroupLags(kafka), lambda: child.metrics)
     api_settings = ApiSettings(settings.allowed_folders, uploads)
-    app = create_app(store, streams, api_settings)
+    app = create_app(store, streams, api_settings, texts)
     return Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="off"))
 
 

@@ -65,6 +65,18 @@ class Streams(Protocol):
         """The worker's metrics in Prometheus' text format; empty where there are none."""
 
 
+class Texts(Protocol):
+    """The model that compares texts with clips, as the API needs it."""
+
+    async def encode(self, text: str) -> list[float]:
+        """The text's vector, of the column `visual_text`.
+
+        Raises:
+            InputError, ModelUnavailable, SettingsError: there is no such model.
+            Passing: it did not answer.
+        """
+
+
 @dataclass(frozen=True)
 class ApiSettings:
     """What the API may do.
@@ -87,6 +99,7 @@ class Service:
     streams: Streams
     settings: ApiSettings
     clock: Callable[[], datetime]
+    texts: Texts
 
     def now_after(self, known: str | None) -> datetime:
         """The time, but always after `known` (ISO 8601): where the clock was put back, the last word still counts."""

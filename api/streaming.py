@@ -13,7 +13,7 @@ from store.errors import Passing
 from store.records import Json, Record
 
 _SCRAPE_WITHIN_S = 1.0
-_LAG, _DONE = "cliploom_step_lag_records", "cliploom_step_records_total"
+_LAG, _DONE, _ABSENT = "cliploom_step_lag_records", "cliploom_step_records_total", "cliploom_processor_absent"
 
 
 class KafkaStreams:
@@ -78,3 +78,10 @@ def steps_of(exposition: bytes) -> list[StepHealth]:
                 step = sample.labels["step"]
                 done[step] = done.get(step, 0) + int(sample.value)
     return in_order(StepHealth(step, lag.get(step), done.get(step, 0), 1) for step in lag | done)
+
+
+def absent_of(exposition: bytes) -> dict[str, str]:
+    """Id of each processor that a worker leaves out for lack of its model, to the reason, by its metrics."""
+    families = text_string_to_metric_families(exposition.decode())
+    absent = [sample.labels for family in families for sample in family.samples if sample.name == _ABSENT]
+    return {labels["processor"]: labels["reason"] for labels in absent}

@@ -23,6 +23,7 @@ from demo.report import Document, Findings, counted, find, print_report
 from demo.service import DemoService
 from store.clustering import ClusterOptions, joint_space
 from store.errors import CliploomError, InputError
+from store.modalities import chosen_columns
 from store.store import Store
 
 FOOTAGE_S = 180.0
@@ -282,7 +283,8 @@ def joint_points(store: Store, clips: Sequence[Document]) -> np.ndarray | None:
     """float64 [clips, D]: the clips in the joint space that `store.curation` uses; None where none has a vector."""
     rows = store.clips.get_many([clip["clip_id"] for clip in clips])
     vectors = {}
-    for name in store.clips.vector_columns:
+    counts = {name: sum(row[name] is not None for row in rows.values()) for name in store.clips.vector_columns}
+    for name in chosen_columns(counts):
         column = [rows[clip["clip_id"]][name] for clip in clips]
         size = next((len(vector) for vector in column if vector is not None), None)
         if size is not None:

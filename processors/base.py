@@ -65,12 +65,19 @@ class Reads:
     longest_px: frames are shrunk to this longest side at most.
     audio_rate_hz: sound is resampled to this rate (None: it reads no sound).
     columns: columns of other processors that must be computed first.
+    optional: columns that are read where another processor of the profile gives them, and are None elsewhere.
     """
 
     frame_rate_hz: float | None = None
     longest_px: int | None = None
     audio_rate_hz: int | None = None
     columns: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of all columns that `Processor.process` is handed."""
+        return self.columns + self.optional
 
 
 class Processor(ABC):
@@ -88,6 +95,8 @@ class Processor(ABC):
     max_batch: ClassVar[int] = 16
     model_files: ClassVar[tuple[str, ...]] = ("*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin")
     """What loading needs of the repository that the option `model` names, if there is one: patterns of names."""
+    half_on_gpu: ClassVar[bool] = False
+    """Whether a GPU computes it under autocast in half precision (`processors.device.half_precision`)."""
     Options: ClassVar[type]
 
     def __init__(self, options: Any) -> None:
@@ -114,7 +123,9 @@ class Processor(ABC):
         """Hash of all that determines this processor's values; known after `load`."""
         told = [f.name for f in fields(self.options) if f.metadata.get("in_recipe", True)]
         options = {name: getattr(self.options, name) for name in told}
-        return digest([self.id, self.version, options, asdict(self.reads), self.weights()])[:16]
+        # The engine adds the recipes of the optional columns that are there.
+        reads = {name: value for name, value in asdict(self.reads).items() if name != "optional"}
+        return digest([self.id, self.version, options, reads, self.weights()])[:16]
 
     @abstractmethod
     def process(self, clips: Sequence[DecodedClip], inputs: Sequence[Row]) -> list[Row | Failed]:
@@ -122,7 +133,7 @@ class Processor(ABC):
 
         Args:
             clips: at most `max_batch`, with frames and sound as `reads` asked.
-            inputs: for each clip, the columns named in `reads.columns` (None where missing).
+            inputs: for each clip, the columns named in `reads.inputs` (None where missing).
 
         Returns:
             For each clip, in order: a row with exactly the declared columns, or `Failed`.

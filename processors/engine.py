@@ -1,28 +1,44 @@
 """Runs a profile's processors over batches of decoded clips."""
 
+import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 from torchaudio.functional import resample
 
 from processors.base import DecodedClip, Failed, Processor, Reads, Row
+from processors.pretrained import check_told_digest
 from processors.profile import Profile
-from store.errors import InputError
+from store.errors import InputError, ModelUnavailable
 from store.records import Column, digest
 
-MEASURING_FAULTS = (ArithmeticError, LookupError, ValueError, RuntimeError, MemoryError, cv2.error, InputError)
+log = logging.getLogger(__name__)
+
+MEASURING_FAULTS = (
+    *(ArithmeticError, LookupError, ValueError, RuntimeError, MemoryError, cv2.error, InputError),
+    *(Fail, InvalidArgument, RuntimeException),
+)
 """What a clip can do to a processor (odd shapes, empty arrays, too large for the device). Anything else, such
 as a missing model or a mistake in our own types, ends the run."""
+OUT_OF_MEMORY = re.compile(r"allocate memory|out of memory|insufficient memory|ALLOC_FAILED", re.IGNORECASE)
+"""How torch, onnxruntime, OpenCV, cuDNN and cuBLAS say it; they share no class of error."""
 
-TORCH_THREADS = 1
+THREADS = 1
 """Chosen: these nets are small. On two busy cores a second thread made MTCNN 5 times and silero-vad up to 100
 times slower, on idle ones hardly faster; run one process per core instead."""
+ABSENT = "absent"
+"""Recipe of an optional processor whose model is not on this machine."""
+Timed = Callable[[str, int, float], None]
+"""Told a processor's id, the number of clips of a batch, and the seconds that they took."""
 SIGNIFICANT_DIGITS = 6
 """Chosen: more than any measurement here is exact to, few enough to keep records small."""
 
@@ -43,11 +59,29 @@ class Measured:
 
 
 class Engine:
-    """A profile on a device. `load` once, then `run` batches of any size."""
+    """A profile on a device. `load` once, then `run` batches of any size.
 
-    def __init__(self, profile: Profile, device: str = "cpu") -> None:
+    Args:
+        device: see `processors.device.choose_device`.
+        half: what processors that are `half_on_gpu` compute in (see `processors.device.half_precision`); None: as all
+            others do.
+        timed: told how long every batch took.
+
+    Attributes:
+        absent: id of each optional processor that could not be loaded, to the reason.
+    """
+
+    def __init__(
+        self, profile: Profile, device: str = "cpu", half: torch.dtype | None = None, timed: Timed | None = None
+    ) -> None:
         self.profile = profile
         self.device = device
+        self.absent: dict[str, str] = {}
+        self._half = half
+        self._timed = timed
+        self._loaded = False
+        self._fits: dict[str, int] = {}
+        """Processor id to the largest batch that memory may still hold, where it once did not hold one."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -55,13 +89,33 @@ class Engine:
         return self.profile.columns
 
     def load(self) -> None:
-        """Load every model.
+        """Load every model, once; what is optional and cannot be loaded is absent from then on.
 
         Raises:
-            ModelUnavailable: weights are missing; the message says how to get them.
+            ModelUnavailable: weights are missing or not right; the message says of each how to get it.
         """
-        for processor in self.profile.processors:
-            processor.load(self.device)
+        if self._loaded:
+            return
+        problems = []
+        with _threads(THREADS):
+            for processor in self.profile.processors:
+                try:
+                    self._load(processor)
+                except ModelUnavailable as error:
+                    if processor.id not in self.profile.optional:
+                        problems.append(f"{processor.id}: {error}")
+                        continue
+                    log.warning("%s is absent, as its profile allows; its columns stay empty: %s", processor.id, error)
+                    self.absent[processor.id] = str(error)
+        if problems:
+            raise ModelUnavailable("\n".join(problems))
+        self._loaded = True
+
+    def _load(self, processor: Processor) -> None:
+        for line in self.profile.models:
+            if line.processor == processor.id and line.sha256 is not None:
+                check_told_digest(processor.options.model, line.sha256)
+        processor.load(self.device)
 
     @property
     def recipes(self) -> dict[str, str]:
@@ -69,8 +123,14 @@ class Engine:
         recipes: dict[str, str] = {}
         giver = {column.name: p.id for p in self.profile.processors for column in p.columns}
         for processor in self.profile.processors:
-            read = sorted({giver[name] for name in processor.reads.columns})
-            recipes[processor.id] = digest([processor.recipe, [recipes[other] for other in read]])[:16]
+            if processor.id in self.absent:
+                recipes[processor.id] = ABSENT
+                continue
+            read = sorted({giver[name] for name in processor.reads.inputs if name in giver})
+            rests_on = [processor.recipe, [recipes[other] for other in read]]
+            if self._half is not None and processor.half_on_gpu:
+                rests_on.append(str(self._half))
+            recipes[processor.id] = digest(rests_on)[:16]
         return recipes
 
     def run(self, clips: Sequence[DecodedClip]) -> list[Measured]:
@@ -78,7 +138,7 @@ class Engine:
 
         A clip id stands for one content, so an id that is given twice is measured once.
         """
-        with _torch_threads(TORCH_THREADS):
+        with _threads(THREADS):
             return self._run(clips)
 
     def _run(self, clips: Sequence[DecodedClip]) -> list[Measured]:
@@ -87,43 +147,76 @@ class Engine:
         failed: dict[str, dict[str, str]] = {clip_id: {} for clip_id in unique}
         views = _Views()
         for processor in self.profile.processors:
-            for batch in _batches(list(unique.values()), processor.max_batch):
-                inputs = [{name: rows[clip.clip_id][name] for name in processor.reads.columns} for clip in batch]
-                results = _measure(processor, [views.of(clip, processor.reads) for clip in batch], inputs)
-                for clip, result in zip(batch, results, strict=True):
-                    if isinstance(result, Failed):
-                        failed[clip.clip_id][processor.id] = result.reason
-                        result = dict.fromkeys(column.name for column in processor.columns)
-                    rows[clip.clip_id] |= result
+            for clip_id, result in self._results(processor, list(unique.values()), rows, views):
+                if isinstance(result, Failed):
+                    failed[clip_id][processor.id] = result.reason
+                    result = dict.fromkeys(column.name for column in processor.columns)
+                rows[clip_id] |= result
         recipes = self.recipes
         return [Measured(clip.clip_id, dict(rows[clip.clip_id]), recipes, failed[clip.clip_id]) for clip in clips]
 
+    def _results(
+        self, processor: Processor, clips: list[DecodedClip], rows: dict[str, Row], views: "_Views"
+    ) -> Iterator[tuple[str, Row | Failed]]:
+        """Each clip's id with what the processor says of it, batch by batch."""
+        if processor.id in self.absent:
+            reason = f"{ABSENT}: {self.absent[processor.id].partition('; ')[0]}"
+            yield from ((clip.clip_id, Failed(reason)) for clip in clips)
+            return
+        while clips:
+            size = self._fits.get(processor.id, processor.max_batch)
+            batch, clips = clips[:size], clips[size:]
+            inputs = [{name: rows[clip.clip_id].get(name) for name in processor.reads.inputs} for clip in batch]
+            viewed = [views.of(clip, processor.reads) for clip in batch]
+            started_s = time.perf_counter()
+            results = self._measure(processor, viewed, inputs)
+            if self._timed is not None:
+                self._timed(processor.id, len(batch), time.perf_counter() - started_s)
+            yield from zip((clip.clip_id for clip in batch), results, strict=True)
+
+    def _measure(self, processor: Processor, clips: list[DecodedClip], inputs: list[Row]) -> list[Row | Failed]:
+        """Results for each clip; where the batch fails as a whole, each clip is tried alone.
+
+        A batch that memory does not hold is halved instead, and no larger one is tried again.
+        """
+        try:
+            with self._precision(processor):
+                results = processor.process(clips, inputs)
+            if len(results) != len(clips):
+                raise ValueError(f"{processor.id} gave {len(results)} results for {len(clips)} clips")
+            return [r if isinstance(r, Failed) else _checked_row(r, processor.columns) for r in results]
+        except MEASURING_FAULTS as error:
+            told = f"{type(error).__name__}: {error}"[:500]
+            too_large = isinstance(error, MemoryError) or OUT_OF_MEMORY.search(told) is not None
+        # From here on the error, and with it what its frames hold of the memory, is gone.
+        size = (len(clips) + 1) // 2 if too_large else 1
+        if too_large and self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        if len(clips) == 1:
+            return [Failed(told)]
+        if too_large:
+            self._fits[processor.id] = size
+            log.warning("%s: memory does not hold %d clips, going on with %d: %s", processor.id, len(clips), size, told)
+        parts = [slice(start, start + size) for start in range(0, len(clips), size)]
+        return [result for part in parts for result in self._measure(processor, clips[part], inputs[part])]
+
+    def _precision(self, processor: Processor) -> AbstractContextManager[object]:
+        if self._half is None or not processor.half_on_gpu:
+            return nullcontext()
+        return torch.autocast(self.device.partition(":")[0], dtype=self._half)
+
 
 @contextmanager
-def _torch_threads(n_threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
+def _threads(n_threads: int) -> Iterator[None]:
+    """Bounds the threads of torch and OpenCV."""
+    before, before_cv2 = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(n_threads)
+    cv2.setNumThreads(n_threads)
     try:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _batches(clips: list[DecodedClip], size: int) -> Iterable[list[DecodedClip]]:
-    return (clips[start : start + size] for start in range(0, len(clips), size))
-
-
-def _measure(processor: Processor, clips: list[DecodedClip], inputs: list[Row]) -> list[Row | Failed]:
-    """Results for each clip; where the batch fails as a whole, each clip is tried alone."""
-    try:
-        results = processor.process(clips, inputs)
-        if len(results) != len(clips):
-            raise ValueError(f"{processor.id} gave {len(results)} results for {len(clips)} clips")
-        return [r if isinstance(r, Failed) else _checked_row(r, processor.columns) for r in results]
-    except MEASURING_FAULTS as error:
-        if len(clips) == 1:
-            return [Failed(f"{type(error).__name__}: {error}"[:500])]
-    return [_measure(processor, [clip], [row])[0] for clip, row in zip(clips, inputs, strict=True)]
+        cv2.setNumThreads(before_cv2)
 
 
 class _Views:

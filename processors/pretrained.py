@@ -3,6 +3,7 @@
 Never the network: a worker that waits for a download looks dead.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,6 +52,13 @@ def _whole(model: str, revision: str | None, patterns: Sequence[str]) -> Path:
     return found.place
 
 
+def check_told_digest(model: str, sha256: str) -> None:
+    """Raises ModelUnavailable where a file is there and is not the one whose SHA-256 the profile tells."""
+    path = Path(model)
+    if path.is_file() and file_sha256(path) != sha256:
+        raise ModelUnavailable(f"{path} has SHA-256 {file_sha256(path)}, not the profile's {sha256}; {remedy(model)}")
+
+
 def remedy(model: str) -> str:
     """What to do where a model is not to be had."""
     if Path(model).parent.name == "tiny":
@@ -59,6 +67,11 @@ def remedy(model: str) -> str:
         "run `cliploom models pull --profile` with the profile that names it, or bring its files to <models folder>/"
         "<its id>, or choose the profile `measured`, which needs no model"
     )
+
+
+def model_type(folder: Path) -> str:
+    """The class of a model, as transformers names it in its configuration."""
+    return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type"))
 
 
 def check_size(model: str, found: int, said: int) -> None:

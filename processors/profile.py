@@ -23,6 +23,8 @@ from store.errors import SettingsError
 from store.records import Column
 
 PROFILES_FOLDER = Path(__file__).parent / "profiles"
+_OWN_KEYS = frozenset({"id", "optional", "licence", "sha256"})
+"""Of a line; all others are options of its processor."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,18 @@ def load_profile(name_or_path: str | Path, models_folder: Path | None = None) ->
     )
 
 
+def processor_options(
+    name_or_path: str | Path, processor_id: str, models_folder: Path | None = None
+) -> dict[str, Any] | None:
+    """Options that a profile gives to one processor, unchecked and without importing any; None where it is not named.
+
+    Raises:
+        SettingsError: no such profile, or a file that is no profile.
+    """
+    entry = next((entry for entry in _entries(_profile_path(name_or_path)) if entry.get("id") == processor_id), None)
+    return None if entry is None else _options(entry, models_folder)
+
+
 def create_profile(
     name: str, processors: Sequence[Processor], optional: Collection[str] = (), models: Sequence[ModelLine] = ()
 ) -> Profile:
@@ -93,7 +107,7 @@ def create_profile(
 
     Raises:
         SettingsError: a processor or a column that is there twice, a column that is read and nobody gives,
-            processors that wait for each other, or one that reads more than clips hold.
+            processors that wait for each other (also for optional columns), or one that reads more than clips hold.
     """
     _check_unique(name, processors)
     for processor in processors:
@@ -128,26 +142,31 @@ def _entries(path: Path) -> list[Mapping[str, Any]]:
 
 def _line(entry: Mapping[str, Any], path: Path, models_folder: Path | None) -> tuple[Processor, ModelLine | None, bool]:
     """A line's processor, its model if it loads one, and whether it is optional."""
-    options = dict(entry)
-    processor_id = options.pop("id", None)
+    processor_id = entry.get("id")
     if not isinstance(processor_id, str):
         raise SettingsError(f'a [[processor]] of profile {path} has no id: {dict(entry)}; write id = "role.module"')
-    optional = options.pop("optional", False)
+    optional = entry.get("optional", False)
     if not isinstance(optional, bool):
         raise SettingsError(f"profile {path}: {processor_id} has optional = {optional!r}; write true or false")
-    licence, sha256 = options.pop("licence", None), options.pop("sha256", None)
+    try:
+        processor = create_processor(processor_id, _options(entry, models_folder))
+    except SettingsError as error:
+        raise SettingsError(f"profile {path}: {error}") from error
+    named = entry.get("model")
+    if not isinstance(named, str):
+        return processor, None, optional
+    revision, licence, sha256 = (entry.get(name) for name in ("revision", "licence", "sha256"))
+    line = ModelLine(processor_id, named, revision, licence, sha256, processor.model_files, optional)
+    return processor, line, optional
+
+
+def _options(entry: Mapping[str, Any], models_folder: Path | None) -> dict[str, Any]:
+    """What a line says to its processor."""
+    options = {name: value for name, value in entry.items() if name not in _OWN_KEYS}
     named = options.get("model")
     if isinstance(named, str) and models_folder is not None and (place := model_place(models_folder, named)).exists():
         options["model"] = str(place)
-    try:
-        processor = create_processor(processor_id, options)
-    except SettingsError as error:
-        raise SettingsError(f"profile {path}: {error}") from error
-    if not isinstance(named, str):
-        return processor, None, optional
-    revision = options.get("revision")
-    line = ModelLine(processor_id, named, revision, licence, sha256, processor.model_files, optional)
-    return processor, line, optional
+    return options
 
 
 def _check_unique(name: str, processors: Sequence[Processor]) -> None:
@@ -187,7 +206,7 @@ def _in_running_order(name: str, processors: Sequence[Processor]) -> tuple[Proce
             )
     waiting, ready, order = list(processors), set[str](), list[Processor]()
     while waiting:
-        runnable = [processor for processor in waiting if ready.issuperset(processor.reads.columns)]
+        runnable = [p for p in waiting if ready.issuperset(given.intersection(p.reads.inputs))]
         if not runnable:
             ids = ", ".join(processor.id for processor in waiting)
             raise SettingsError(f"profile {name}: {ids} wait for each other's columns; break the circle")

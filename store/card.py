@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from store.export import Content, verdict_in
+from store.filters import FILTERS
 from store.records import Json
 
 _CARD = """---
@@ -68,9 +69,9 @@ clips = lancedb.connect("clips.db").create_table("clips", pq.read_table("path/to
 - A clip is one stretch of one shot: what happened before and after it is not told.
 """
 _WHY = {
-    "age": "a face is seen and nobody has declared everyone shown to be of age",
+    "age": "someone is seen who may be a minor or whose age nothing told, and nobody has answered for it",
     "licence": "the footage came without a licence and nobody has answered for it",
-    "signal": "the picture is black",
+    **{one.rule: one.found for one in FILTERS},
     "outlier": "the clip fits no cluster and no person has looked at it",
     "review": "a person decided so",
 }

@@ -236,8 +236,16 @@ class ClipTable:
         rows.sort(key=lambda row: row["clip_id"])
         return rows[:limit]
 
-    def nearest(self, vector: np.ndarray, column: str, where: str | None = None, limit: int = 10) -> list[ClipRow]:
-        """Rows nearest to `vector` (float [D]) by cosine distance in a vector column, with `_distance`.
+    def nearest(
+        self,
+        vector: np.ndarray,
+        column: str,
+        where: str | None = None,
+        limit: int = 10,
+        columns: Sequence[str] | None = None,
+    ) -> list[ClipRow]:
+        """Rows nearest to `vector` (float [D]) by cosine distance in a vector column, with `_distance`; whole, or with
+        the clip's id and these columns only.
 
         Raises:
             InputError: no such vector column, a vector of another length, or a condition that is no SQL.
@@ -249,6 +257,8 @@ class ClipTable:
             raise InputError(f"vector has {len(vector)} numbers, column {column!r} holds {field.type.list_size}")
         query: Any = self._table.search(np.asarray(vector, np.float32), vector_column_name=column)
         query = query.distance_type("cosine").limit(limit)
+        if columns is not None:
+            query = query.select(["clip_id", *columns, "_distance"])
         return self._run(query.where(where, prefilter=True) if where else query, where)
 
     def matching(self, text: str, where: str | None = None, limit: int = 10) -> list[ClipRow]:

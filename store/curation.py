@@ -14,6 +14,7 @@ from store.clustering import Clustering, ClusterOptions, cluster
 from store.concepts import Concept, ConceptState, Member, concept_state, contrasts_of
 from store.errors import InputError
 from store.gate import GateOptions
+from store.modalities import chosen_columns
 from store.records import ClipCurated, ConceptChanged, Record, digest
 from store.store import Store
 
@@ -28,7 +29,8 @@ def curate(store: Store, concepts: Sequence[Concept]) -> tuple[int, list[Record]
         Number of clips, and a record for each clip whose place and each concept whose state differs from what
         the store holds.
     """
-    vector_columns = [name for name in store.clips.vector_columns if not name.startswith("identity")]
+    counts = {name: store.clips.count(f"{_ANNOTATED} AND {name} IS NOT NULL") for name in store.clips.vector_columns}
+    vector_columns = chosen_columns(counts)
     columns = ["video_id", "held_for", "control", "curation_recipe", *_PLACE, *vector_columns]
     rows = store.clips.select(where=_ANNOTATED, columns=columns)
     clustering = _cluster(rows, vector_columns)

@@ -4,11 +4,19 @@ Fail-closed: a question that nobody answered holds the clip. Every rule leaves a
 the clip through, so that `why` has an answer for kept and dropped alike.
 """
 
+import math
+import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from store.apparent_age import AgeLimits, judge_age
 from store.clips import ClipRow
+from store.errors import SettingsError
+from store.filters import FILTERS, Filter, filtered
 from store.records import Decision, digest
 
 
@@ -16,15 +24,56 @@ from store.records import Decision, digest
 class GateOptions:
     """Thresholds; chosen, and kept with every decision."""
 
-    black_share: float = 0.8
-    """Share of black frames from which a clip is dropped."""
+    age: AgeLimits = AgeLimits()
+    """Who may be a minor."""
+    filters: tuple[Filter, ...] = FILTERS
+    """What is bad enough to be dropped, or held for a person's review."""
     outlier_score: float = 0.9
     """GLOSH score from which a flagged clip waits for a person; clustering flags by the same number."""
 
     @property
     def recipe(self) -> str:
         """Hash of the thresholds."""
-        return digest(["gate", 1, asdict(self)])[:16]
+        return digest(["gate", 2, asdict(self)])[:16]
+
+
+def load_gate(path: Path | None) -> GateOptions:
+    """The thresholds that a TOML file sets (gate.toml tells of each); the others, and all without a file, as they are.
+
+    Raises:
+        SettingsError: no file, no TOML, or a setting that is not known or out of its bounds.
+    """
+    if path is None:
+        return GateOptions()
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"gate file {path} cannot be read: {error.strerror}; give an existing file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"gate file {path} is not TOML: {error}") from error
+    age, thresholds = content.pop("age", {}), content.pop("filters", {})
+    if content or not isinstance(age, dict) or not isinstance(thresholds, dict):
+        raise SettingsError(f"gate file {path} has tables [age] and [filters] and nothing else; correct it")
+    filters = _with_thresholds(path, thresholds)
+    try:
+        return GateOptions(age=AgeLimits(**age), filters=filters)
+    except ValidationError as error:
+        first = error.errors()[0]
+        setting = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"gate file {path}: age.{setting}: {first['msg']}, got {first['input']!r:.60}; gate.toml tells the bounds"
+        ) from error
+
+
+def _with_thresholds(path: Path, thresholds: Mapping[str, Any]) -> tuple[Filter, ...]:
+    """The filters with these thresholds in place of theirs."""
+    names = [one.rule for one in FILTERS]
+    for name, threshold in thresholds.items():
+        if name not in names:
+            raise SettingsError(f"gate file {path}: filters.{name} is not known; there are {', '.join(names)}")
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not math.isfinite(threshold):
+            raise SettingsError(f"gate file {path}: filters.{name} = {threshold!r} is no number; give a score")
+    return tuple(replace(one, threshold=float(thresholds.get(one.rule, one.threshold))) for one in FILTERS)
 
 
 def judge(row: ClipRow, source: Mapping[str, Any] | None, options: GateOptions) -> tuple[Decision, ...]:
@@ -38,8 +87,8 @@ def judge(row: ClipRow, source: Mapping[str, Any] | None, options: GateOptions) 
     review = row.get("review")
     rules = (
         _licence(row, released),
-        _age(row, released),
-        _signal(row, options),
+        (judge_age(row, released, options.age),),
+        filtered(row, options.filters, review),
         _outlier(row, options, review),
         _review(review),
     )
@@ -66,40 +115,6 @@ def _licence(row: ClipRow, released: Mapping[str, Any]) -> Iterator[Decision]:
             reason=f"source {row.get('source')!r} was submitted without a licence;"
             " release it on record or submit with --licence",
         )
-
-
-def _age(row: ClipRow, released: Mapping[str, Any]) -> Iterator[Decision]:
-    faces = row.get("face_count")
-    if faces == 0:
-        yield Decision(rule="age", verdict="keep", reason="no face was found", score=0.0, threshold=0.0)
-    elif "age" in released:
-        yield _released("age", released["age"])
-    else:
-        found = (
-            "faces were not looked for" if faces is None else f"{faces:.0f} face(s) whose age nothing here can assess"
-        )
-        yield Decision(
-            rule="age",
-            verdict="hold",
-            reason=f"{found}; an operator who knows that everyone shown is of age"
-            f" releases source {row.get('source')!r} on record",
-            score=None if faces is None else float(faces),
-            threshold=0.0,
-        )
-
-
-def _signal(row: ClipRow, options: GateOptions) -> Iterator[Decision]:
-    share = row.get("black_share")
-    if share is None:
-        return
-    black = share >= options.black_share
-    yield Decision(
-        rule="signal",
-        verdict="drop" if black else "keep",
-        reason=f"{share:.0%} of its frames are black" if black else "the picture shows something",
-        score=float(share),
-        threshold=options.black_share,
-    )
 
 
 def _outlier(row: ClipRow, options: GateOptions, review: Mapping[str, Any] | None) -> Iterator[Decision]:

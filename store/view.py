@@ -78,6 +78,13 @@ class Documents:
 
 Tables = dict[str, Documents]
 
+_JUDGED_AT_ONCE = 1000
+"""Chosen: rows of so many clips are a few MB."""
+
+
+def _verdict(row: ClipRow) -> tuple[str | None, list[str] | None]:
+    return row.get("verdict"), row.get("held_for")
+
 
 _IDENTITY = (IdentityLinked, IdentityDecided)
 """Records that say who is seen in a clip, and do not touch its verdict."""
@@ -115,6 +122,23 @@ class View:
             documents.flush()
         return tuple(sorted(row["clip_id"] for row in changed if row["stage"] == "densified"))
 
+    def judge_again(self) -> tuple[str, ...]:
+        """Judge the annotated clips whose decisions were made by other thresholds; durable on return.
+
+        Returns:
+            Ids of the clips whose verdict that changed, sorted.
+        """
+        tables = {name: Documents(getattr(self._store, name)) for name in DOCUMENTS}
+        changed: list[str] = []
+        elsewise = f"stage = 'densified' AND decisions NOT LIKE '%{self._gate.recipe}%'"
+        ids = [row["clip_id"] for row in self._store.clips.select(where=elsewise, columns=["clip_id"])]
+        for start in range(0, len(ids), _JUDGED_AT_ONCE):
+            known = self._store.clips.get_many(ids[start : start + _JUDGED_AT_ONCE])
+            rows = [row for before in known.values() if (row := self._fold_row(before, (), tables)) is not None]
+            self._store.clips.upsert(rows)
+            changed += [row["clip_id"] for row in rows if _verdict(row) != _verdict(known[row["clip_id"]])]
+        return tuple(sorted(changed))
+
     def _fold_clips(self, records: Sequence[Record], tables: Tables) -> list[ClipRow]:
         """Upsert the rows that the records change; returns those whose stage or verdict they decide."""
         by_clip: dict[str, list[Record]] = {}
@@ -135,7 +159,7 @@ class View:
             if row != before:
                 writes.append(row)
             settles = any(not isinstance(record, (ClipCurated, *_IDENTITY)) for record in clip_records)
-            if settles or any(row.get(name) != before.get(name) for name in ("verdict", "held_for")):
+            if settles or _verdict(row) != _verdict(before):
                 changed.append(row)
         self._store.clips.upsert(writes)
         return changed

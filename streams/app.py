@@ -152,7 +152,9 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--broker", default="embedded", help="embedded, or host:port of a Kafka cluster")
     parser.add_argument("--steps", default="all", help="all, or names with commas between them")
     parser.add_argument("--profile", default="measured", help="name of a model profile, or a path to a TOML file")
+    parser.add_argument("--device", default="auto", help="where models compute: auto, cpu, cuda or cuda:<number>")
     parser.add_argument("--concepts", type=Path, required=True, help="concepts.yaml")
+    parser.add_argument("--gate", type=Path, help="TOML file of what holds clips back; default: gate.toml's numbers")
     parser.add_argument("--partitions", type=int, default=4, help="of every topic that is spread over the cluster")
     parser.add_argument("--copies", type=int, help="replication factor; default: 3, or as many brokers as there are")
     parser.add_argument("--session", type=float, default=SESSION_S, help="s until a silent worker's work is given away")
@@ -169,7 +171,7 @@ def main(arguments: Sequence[str] | None = None, clock: Clock = utc_now) -> int:
     set_up_logs(parsed.log_format)
     # For the children: threads of torch that spin while they wait made training up to seven times slower on busy cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    place = Workplace(parsed.data, parsed.profile, parsed.concepts, media=parsed.media)
+    place = Workplace(parsed.data, parsed.profile, parsed.concepts, parsed.device, media=parsed.media, gate=parsed.gate)
     try:
         options = AppOptions(
             broker=parsed.broker,

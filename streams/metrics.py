@@ -31,6 +31,12 @@ class StepMetrics:
         self.lag = Gauge(
             "cliploom_step_lag_records", "Records that wait on this worker's partitions", step, registry=registry
         )
+        self.absent = Gauge(
+            "cliploom_processor_absent",
+            "1 for each optional processor that is left out because its model is missing",
+            ["processor", "reason"],
+            registry=registry,
+        )
         self.queryable = Histogram(
             "cliploom_arrival_to_queryable_seconds",
             "From a video's arrival until each of its clips can be queried",

@@ -24,6 +24,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from processors.distill.annotate import Annotator
 from store.codec import decode
 from store.errors import CliploomError, Conflict, NotFound, RecordError, Unavailable
+from store.gate import GateOptions, load_gate
 from store.kafka import KafkaSettings
 from store.lock import hold
 from store.media import MediaStore
@@ -79,10 +80,12 @@ class KeepingMedia(MediaStore):
 class Rebuild:
     """Folds records into a store, told in `ORDER`.
 
+    gate: what clips are judged by.
     read: records read. unreadable: those of them that are none, and lie in a dead-letter topic.
     """
 
     store: Store
+    gate: GateOptions = GateOptions()
     read: int = 0
     unreadable: int = 0
 
@@ -101,7 +104,7 @@ class Rebuild:
     def _apply(self, records: Sequence[Record]) -> None:
         """As persist does: what does not fit is left out alone, and not the batch that it lies in."""
         try:
-            View(self.store).apply(records)
+            View(self.store, self.gate).apply(records)
         except CliploomError:
             if len(records) == 1:
                 self.unreadable += 1
@@ -175,6 +178,7 @@ def rebuild(
     replace: bool,
     tell: Callable[[int, int], None],
     now: datetime,
+    gate: GateOptions = GateOptions(),
 ) -> Rebuild:
     """Build the tables of the store under `data` anew.
 
@@ -182,6 +186,7 @@ def rebuild(
         columns: see `ClipTable`.
         replace: put tables that are there aside, as `lance.before-<time>`; else they are refused.
         tell: (records read, of how many).
+        gate: what clips are judged by.
 
     Raises:
         Conflict: the store has tables, or a worker writes it.
@@ -198,7 +203,7 @@ def rebuild(
         try:
             ends = {topic: topics.ends(topic) for topic in ORDER}
             total = sum(end - first for partitions in ends.values() for first, end in partitions.values())
-            built = Rebuild(store)
+            built = Rebuild(store, gate)
             for topic in ORDER:
                 for values in topics.values(topic, ends[topic]):
                     built.fold(values)
@@ -218,15 +223,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of the store")
     parser.add_argument("--broker", required=True, help="host:port of the Kafka cluster")
     parser.add_argument("--profile", default="measured", help="name of a model profile, or a path to a TOML file")
+    parser.add_argument("--gate", type=Path, help="TOML file of what holds clips back; default: gate.toml's numbers")
     parser.add_argument("--replace", action="store_true", help="put the present tables aside")
     parsed = parser.parse_args(arguments)
     set_up_logs("text")
     try:
+        gate = load_gate(parsed.gate)
         embedding = Child("embed", "streams.workers.embed", str(parsed.data), parsed.profile, "cpu")
         columns = (*asyncio.run(measured_columns(embedding)), *Annotator().columns)
         embedding.kill()
         kafka = KafkaSettings.read(parsed.broker, os.environ)
-        built = rebuild(kafka, parsed.data, columns, parsed.replace, _tell, utc_now())
+        built = rebuild(kafka, parsed.data, columns, parsed.replace, _tell, utc_now(), gate)
     except CliploomError as error:
         _say(event="failed", reason=str(error))
         return 1

@@ -15,22 +15,24 @@ _VIDEO_ID_DIGITS = 64
 def search(
     words: Annotated[str | None, typer.Argument(help="Words to look for in the conditioning strings.")] = None,
     like: Annotated[str | None, typer.Option(help="A clip id: its nearest neighbours.")] = None,
+    looks: Annotated[str | None, typer.Option(help="A text: the clips that show it. Needs profile pretrained.")] = None,
     column: Annotated[str | None, typer.Option(help="Vector column that --like compares by.")] = None,
     where: Annotated[str | None, typer.Option(help="SQL condition, such as \"verdict = 'keep'\".")] = None,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 20,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Find clips by words, by likeness to a clip, by a condition, or by a condition and one of the others."""
-    if words is not None and like is not None:
-        raise typer.BadParameter("give words or --like, not both")
+    """Find clips by words, by what they show, by likeness to a clip, by a condition, or by it and one of the others."""
+    if sum(given is not None for given in (words, like, looks)) > 1:
+        raise typer.BadParameter("give words, --looks or --like, one of them")
     if column is not None and like is None:
         raise typer.BadParameter("--column goes with --like")
     with service(url, as_json) as client:
-        if words is None and like is None:
+        if words is None and like is None and looks is None:
             answer = client.get("/clips", where=where, limit=limit)
         else:
-            answer = client.get("/clips/search", text=words, like=like, column=column, where=where, limit=limit)
+            asked = {"text": words, "looks": looks, "like": like, "column": column, "where": where, "limit": limit}
+            answer = client.get("/clips/search", **asked)
         show(answer, as_json, _print_found)
 
 

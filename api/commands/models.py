@@ -44,23 +44,23 @@ def pull(profile: Profile = "pretrained", data: Data = Path("data"), as_json: As
     folder = data.resolve() / "models"
     if as_json:
         disable_progress_bars()
+    problems: dict[str, str] = {}
     with local("models pull", as_json):
-        lines = {line.model: line for line in load_profile(profile, folder).models}
-    made_here = [model for model in lines if model.startswith("tiny/")]
-    if made_here:
-        build_tiny_models(folder)
-    problems = []
-    for model, line in lines.items():
-        if model in made_here:
-            continue
-        try:
-            pull_model(line, folder, constants.HF_HUB_OFFLINE, tell=_nothing if as_json else _tell)
-        except ModelUnavailable as error:
-            problems.append(f"{model}: {error}")
+        lines = load_profile(profile, folder).models
+        if any(line.model.startswith("tiny/") for line in lines):
+            build_tiny_models(folder)
+        for line in lines:
+            try:
+                if not line.model.startswith("tiny/"):
+                    pull_model(line, folder, constants.HF_HUB_OFFLINE, tell=_nothing if as_json else _tell)
+            except ModelUnavailable as error:
+                problems[line.model] = f"{line.model}: {error}"
     told = _states(profile, data, as_json, read=False)
     if problems:
-        there = f"{len(lines) - len(problems)} of {len(lines)} models are there"
-        problem = {"error": "ModelUnavailable", "what": "\n".join(problems), "where": "models pull", "remedy": there}
+        n_models = len({line.model for line in lines})
+        there = f"{n_models - len(problems)} of {n_models} models are there"
+        what = "\n".join(problems.values())
+        problem = {"error": "ModelUnavailable", "what": what, "where": "models pull", "remedy": there}
         raise fail(problem | {"models": told}, as_json)
     show(told, as_json, _print)
 

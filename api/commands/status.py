@@ -42,5 +42,7 @@ def _print(console: Console, answer: Json) -> None:
         ("waiting", counts({step["step"]: step["lag"] for step in answer["steps"] if step["lag"]})),
     ]
     console.print(grid("", ("what", "how many"), rows))
+    for processor, reason in answer["absent"].items():
+        console.print(f"left out: {processor}, {reason}", soft_wrap=True, highlight=False, markup=False)
     on_its_way = {name: number for name, number in answer["in_flight"].items() if number}
     console.print("settled: nothing is on its way" if answer["settled"] else f"on its way: {counts(on_its_way)}")

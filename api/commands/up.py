@@ -11,7 +11,20 @@ import typer
 from rich.console import Console
 
 from api.commands.output import AsJson, local
-from api.commands.workers import Concepts, Data, Grace, LogFormat, Logs, Media, Profile, streams_command
+from api.commands.workers import (
+    Concepts,
+    Data,
+    Device,
+    Gate,
+    Grace,
+    LogFormat,
+    Logs,
+    Media,
+    Profile,
+    streams_command,
+    texts_command,
+)
+from store.records import Json
 
 
 def up(
@@ -19,7 +32,9 @@ def up(
     broker: Annotated[str, typer.Option(help="embedded, or host:port of a Kafka cluster.")] = "embedded",
     profile: Profile = "measured",
     concepts: Concepts = Path("concepts.yaml"),
+    gate: Gate = None,
     media: Media = None,
+    device: Device = "auto",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8420,
     host: Annotated[str, typer.Option(help="Address to listen on; there is no authentication.")] = "127.0.0.1",
     allow: Annotated[list[Path] | None, typer.Option(help="Folder whose videos may be submitted by path.")] = None,
@@ -39,8 +54,15 @@ def up(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     folder = data.resolve()
-    told = {"media": media, "grace": grace, "log_format": log_format.value}
+    told: Json = {
+        "gate": gate and gate.resolve(),
+        "media": media,
+        "device": device,
+        "grace": grace,
+        "log_format": log_format.value,
+    }
     command = None if no_work else streams_command(folder, broker, profile, concepts, **told)
+    texts = texts_command(folder, profile)
     allowed = tuple(path.resolve() for path in allow or ())
 
     def announce(url: str, address: str) -> None:
@@ -53,4 +75,4 @@ def up(
 
     with local("up", as_json):
         kafka = None if broker == "embedded" else KafkaSettings.read(broker, os.environ)
-        serve(ServeSettings(folder, host, port, allowed, command, kafka, grace), announce)
+        serve(ServeSettings(folder, host, port, allowed, command, texts, kafka, grace), announce)

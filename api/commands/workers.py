@@ -19,12 +19,17 @@ from store.records import Json
 Data = Annotated[Path, typer.Option(help="Folder of the store.")]
 Profile = Annotated[str, typer.Option(help="Model profile: a name, or a path to a TOML file.")]
 Concepts = Annotated[Path, typer.Option(help="Declarations of the concepts.")]
+Gate = Annotated[
+    Path | None,
+    typer.Option(help="What holds clips back, such as minors: a TOML file; without it, gate.toml's numbers."),
+]
 Media = Annotated[
     str | None, typer.Option(help="Object storage of the media (an fsspec URL); without it, the store's folder.")
 ]
 Grace = Annotated[
     float, typer.Option(min=0, help="Seconds that a busy step may take to finish its record at a stop; 0: leave it.")
 ]
+Device = Annotated[str, typer.Option(help="Where models compute: auto, cpu, cuda or cuda:<number>.")]
 Cluster = Annotated[str, typer.Option(help="host:port of the Kafka cluster.")]
 
 
@@ -48,19 +53,33 @@ def streams_command(data: Path, broker: str, profile: str, concepts: Path, **opt
     return tuple(command)
 
 
+def texts_command(data: Path, profile: str) -> tuple[str, ...]:
+    """The command that starts the model that compares texts with clips."""
+    return (sys.executable, "-m", "api.texts_worker", "--profile", profile, "--models", str(data.resolve() / "models"))
+
+
 def work(
     steps: Annotated[str, typer.Option(help="all, or names of steps with commas between them.")],
     broker: Cluster,
     data: Data = Path("data"),
     profile: Profile = "measured",
     concepts: Concepts = Path("concepts.yaml"),
+    gate: Gate = None,
     media: Media = None,
     metrics_port: Annotated[int, typer.Option(min=0, max=65535, help="For Prometheus; 0 takes a free one.")] = 0,
+    device: Device = "auto",
     grace: Grace = 0.0,
     log_format: Logs = LogFormat.TEXT,
 ) -> None:
     """Run some steps as one worker of a cluster; start as many as you like. Ctrl-C ends it, nothing is lost."""
-    told: Json = {"steps": steps, "media": media, "metrics_port": metrics_port, "grace": grace}
+    told: Json = {
+        "steps": steps,
+        "gate": gate and gate.resolve(),
+        "media": media,
+        "device": device,
+        "metrics_port": metrics_port,
+        "grace": grace,
+    }
     _become(streams_command(data, broker, profile, concepts, **told, log_format=log_format.value, stay=True))
 
 
@@ -68,12 +87,14 @@ def rebuild(
     broker: Cluster,
     data: Data = Path("data"),
     profile: Profile = "measured",
+    gate: Gate = None,
     replace: Annotated[bool, typer.Option("--replace", help="Put the present tables aside.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Build the store's tables anew from the topics alone; media stay where they are. No worker may be running."""
     command = [sys.executable, "-m", "streams.rebuild", "--data", str(data.resolve()), "--broker", broker]
-    done = follow([*command, "--profile", profile, *(["--replace"] if replace else [])], as_json)
+    command += ["--profile", profile, *(["--gate", str(gate.resolve())] if gate else [])]
+    done = follow([*command, *(["--replace"] if replace else [])], as_json)
     show(done, as_json, _print_rebuilt)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
@@ -16,12 +17,16 @@ from pydantic import BaseModel, Field
 from api.bodies import Body, Limit, Offset, problems
 from api.service import Given, Service
 from store.clips import ClipRow, ClipTable
+from store.duplicates import NEAR, group_of
 from store.errors import InputError, NotFound
+from store.modalities import by_likeness
 from store.tables import sql_in, sql_text
 
 router = APIRouter(prefix="/clips", tags=["clips"])
 
 _BULKY_KINDS = (b"vector", b"curve")
+TEXT_COLUMN = "visual_text"
+"""Vector column that lies in one space with texts."""
 _PRIVATE = ("face", "identity")
 """Vector columns whose names begin so tell people apart: they are not given out, searched or tested."""
 _PRIVATE_JSON = frozenset({"identity_faces", "identity_bodies"})
@@ -65,6 +70,17 @@ class Found(BaseModel):
     clips: list[Clip]
 
 
+class Duplicates(BaseModel):
+    """Other clips of the same footage, nearest first.
+
+    Each has `distance` (cosine, of the signatures: 0 the same) and `score` (1 the same, 0 nothing in common).
+    """
+
+    within: float
+    """Distance under which two clips are copies; a clip beyond it is a copy of one of the others."""
+    clips: list[Clip]
+
+
 class VectorSearch(Body):
     """A vector of one's own, such as of a picture that is no clip."""
 
@@ -98,20 +114,37 @@ def list_clips(
     return ClipPage(total=len(ids), limit=limit, offset=offset, clips=rows)
 
 
-@router.get("/search", responses=problems(404, 422))
-def search(
+@router.get("/search", responses=problems(404, 422, 503))
+async def search(
     service: Given,
     text: Annotated[str | None, Query(min_length=1, examples=["high motion"])] = None,
+    looks: Annotated[
+        str | None,
+        Query(min_length=1, max_length=500, examples=["a man juggling"], description="What is seen, in a text"),
+    ] = None,
     like: Annotated[str | None, Query(description="A clip id: find its neighbours")] = None,
     column: Annotated[str | None, Query(description="Vector column to compare by; by default how it looks")] = None,
     where: Where = None,
     limit: Annotated[Limit, Query()] = 10,
 ) -> Found:
-    """Clips whose conditioning string matches words, or which lie nearest to a clip."""
-    table = service.store.clips
+    """Clips whose conditioning string matches words, which show what a text says, or which lie nearest to a clip."""
+    if sum(given is not None for given in (text, looks, like)) != 1:
+        raise InputError("give text=WORDS, looks=TEXT or like=CLIP, one of them")
+    if looks is None:
+        return await to_thread.run_sync(_search_stored, service.store.clips, text, like, column, where, limit)
+    if TEXT_COLUMN not in service.store.clips.vector_columns:
+        raise InputError(
+            f"no clip here has {TEXT_COLUMN}, which a text is compared with: no profile with vision.siglip has measured"
+            " them; start the service with --profile pretrained, or search the conditioning strings with text="
+        )
+    vector = np.asarray(await service.texts.encode(looks))
+    return await to_thread.run_sync(_search_nearest, service.store.clips, vector, TEXT_COLUMN, where, limit)
+
+
+def _search_stored(
+    table: ClipTable, text: str | None, like: str | None, column: str | None, where: str | None, limit: int
+) -> Found:
     condition = public_condition(table, where) if where else None
-    if (text is None) == (like is None):
-        raise InputError("give either text=WORDS or like=CLIP, one of both")
     if text is not None:
         return Found(column=None, clips=_shown(table, table.matching(text, condition, limit)))
     assert like is not None
@@ -121,14 +154,16 @@ def search(
     return Found(column=name, clips=_shown(table, table.nearest(np.asarray(row[name]), name, others, limit)))
 
 
+def _search_nearest(table: ClipTable, vector: np.ndarray, column: str, where: str | None, limit: int) -> Found:
+    condition = public_condition(table, where) if where else None
+    return Found(column=column, clips=_shown(table, table.nearest(vector, column, condition, limit)))
+
+
 @router.post("/search", responses=problems(422))
 def search_by_vector(body: VectorSearch, service: Given) -> Found:
     """Clips nearest to a vector."""
-    table = service.store.clips
-    _check_public(table, body.column)
-    condition = public_condition(table, body.where) if body.where else None
-    rows = table.nearest(np.asarray(body.vector), body.column, condition, body.limit)
-    return Found(column=body.column, clips=_shown(table, rows))
+    _check_public(service.store.clips, body.column)
+    return _search_nearest(service.store.clips, np.asarray(body.vector), body.column, body.where, body.limit)
 
 
 @router.get("/{clip_id}", responses=problems(404))
@@ -137,6 +172,23 @@ def show_clip(clip_id: str, service: Given, vectors: Vectors = False) -> Clip:
     table = service.store.clips
     rows = table.select(where=sql_in("clip_id", [clip_id]), columns=_shown_columns(table, vectors))
     return rows[0] if rows else table.get(clip_id)
+
+
+@router.get("/{clip_id}/duplicates", responses=problems(404, 422))
+def list_duplicates(
+    clip_id: str,
+    service: Given,
+    within: Annotated[float, Query(gt=0.0, le=1.0, description="Distance under which two clips are copies")] = NEAR,
+) -> Duplicates:
+    """Copies of a clip, and copies of these: re-encoded, brightened, cropped or letterboxed."""
+    table = service.store.clips
+    group = group_of(table, clip_id, within)
+    rows = table.select(where=sql_in("clip_id", [one.clip_id for one in group]), columns=_shown_columns(table, False))
+    by_id = {row["clip_id"]: row for row in rows}
+    copies = [
+        by_id[one.clip_id] | {"distance": one.distance, "score": one.score} for one in group if one.clip_id in by_id
+    ]
+    return Duplicates(within=within, clips=copies)
 
 
 def _media_file(clip_id: str, service: Given) -> Iterator[Path]:
@@ -201,11 +253,12 @@ def _vector_column(table: ClipTable, row: ClipRow, wanted: str | None) -> str:
     if wanted is not None:
         _check_public(table, wanted)
     names = [name for name in table.vector_columns if name.lower() not in _private_columns(table)]
-    present = [name for name in names if row[name] is not None and wanted in (None, name)]
+    compared = by_likeness(names) if wanted is None else [name for name in names if name == wanted]
+    present = [name for name in compared if row[name] is not None]
     if not present:
         there = ", ".join(name for name in names if row[name] is not None) or "none"
         raise InputError(f"clip {row['clip_id']} has no vector in column {wanted or '(any)'}; it has {there}")
-    return min(present, key=lambda name: (not name.startswith("visual"), name))
+    return present[0]
 
 
 def _local(service: Service, clip_id: str, column: str) -> Iterator[Path]:

@@ -46,7 +46,7 @@ async def decide(body: Review, service: Given, response: Response) -> Entered:
     """Put a decision on record; the verdicts of the clips concerned follow at once."""
     await to_thread.run_sync(_check_review, service.store, body)
     latest = await to_thread.run_sync(service.store.reviews.get, f"{body.subject}:{body.subject_id}")
-    decided_at = service.now_after(latest and latest["decided_at"])
+    decided_at = service.now_after(latest["decided_at"] if latest else None)
     decision_id = digest(["review", body.model_dump(mode="json"), decided_at.isoformat()])[:32]
     record = ReviewDecided(decision_id=decision_id, decided_at=decided_at, **body.model_dump())
     return await enter(service, response, record, service.store.reviews, decision_id)

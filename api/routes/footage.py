@@ -216,7 +216,7 @@ async def _submit(service: Service, path: Path, source: str, licence: str | None
         return Submission(id=arrival.video_id, durable=True, note=note, document=video, outcome="known")
     failed_before = await to_thread.run_sync(store.videos.get, arrival.video_id)
     key = await to_thread.run_sync(keep, store, arrival)
-    submitted_at = service.now_after(failed_before and failed_before.get("submitted_at"))
+    submitted_at = service.now_after(failed_before.get("submitted_at") if failed_before else None)
     record = _record(arrival, key, source, licence, submitted_at)
     if failed_before is not None:
         await service.streams.publish(record)

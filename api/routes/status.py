@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from api.service import Given
+from api.streaming import absent_of
 from store.store import Store
 
 router = APIRouter(tags=["status"])
@@ -77,6 +78,8 @@ class Status(Counts):
     steps: list[Step]
     steps_note: str
     """Who told of the steps, or why there are none."""
+    absent: dict[str, str]
+    """Optional processors that the worker of this service leaves out for lack of their models, with the reason."""
 
 
 class Alive(BaseModel):
@@ -114,7 +117,8 @@ async def show_status(service: Given) -> Status:
     reading = await to_thread.run_sync(_reading, service.store)
     told = await service.streams.steps()
     steps = [Step(**asdict(step)) for step in told.steps]
-    return Status(**counted.model_dump(), reading=reading, steps=steps, steps_note=told.note)
+    absent = absent_of(await service.streams.exposition())
+    return Status(**counted.model_dump(), reading=reading, steps=steps, steps_note=told.note, absent=absent)
 
 
 @router.get("/health")

@@ -46,7 +46,7 @@ class Options:
 class Prosody(Processor):
     """Loudness, pitch (YIN), spectral shape and onset rate. No sound track gives None throughout."""
 
-    version = 1
+    version = 2
     reads = Reads(audio_rate_hz=16_000)
     Options = Options
     columns = (
@@ -70,6 +70,9 @@ class Prosody(Processor):
                "Sundberg and Nordenberg 2006"),
         Column(name="onset_rate_hz", kind="float", unit="Hz", low=0.0,
                source="peaks of spectral flux per second; Bello et al. 2005"),
+        Column(name="onset_times_s", kind="json", unit="s", source="times of those peaks, ascending"),
+        Column(name="onset_strengths_db", kind="json", unit="dB",
+               source="mean rise of 24 mel bands over 40 ms at each of onset_times_s, above that of its half second"),
     )  # fmt: skip
 
     def process(self, clips: Sequence[DecodedClip], inputs: Sequence[Row]) -> list[Row | Failed]:
@@ -90,7 +93,12 @@ class Prosody(Processor):
             row["pitch_range_semitones"] = float(12.0 * np.log2(high / low))
         spectra = power_spectra(clip.audio, clip.audio_rate_hz)
         audible = decibels(spectra.sum(axis=1)) > AUDIBLE_DB
-        row["onset_rate_hz"] = onset_rate_hz(spectra, clip.audio_rate_hz)
+        times_s, strengths_db = onsets(spectra, clip.audio_rate_hz)
+        row |= {
+            "onset_rate_hz": len(times_s) / (len(spectra) * HOP_S),
+            "onset_times_s": times_s,
+            "onset_strengths_db": strengths_db,
+        }
         if audible.any():
             mean_spectrum = spectra[audible].mean(axis=0, dtype=np.float64)
             row |= _spectral_shape(mean_spectrum, clip.audio_rate_hz)
@@ -161,8 +169,8 @@ def _pitch_curve(pitch_hz: np.ndarray) -> list[float | None]:
     return [float(np.nanmedian(s)) if 2 * np.count_nonzero(~np.isnan(s)) >= len(s) else None for s in stretches]
 
 
-def onset_rate_hz(spectra: np.ndarray, rate_hz: int) -> float:
-    """Onsets per second: peaks of the mean rise of 24 mel bands over 40 ms (Bello et al. 2005, section III).
+def onsets(spectra: np.ndarray, rate_hz: int) -> tuple[list[float], list[float]]:
+    """Times and strengths of peaks of the mean rise of 24 mel bands over 40 ms (Bello et al. 2005, section III).
 
     Args:
         spectra: float32 [T, F] from `power_spectra`.
@@ -175,8 +183,8 @@ def onset_rate_hz(spectra: np.ndarray, rate_hz: int) -> float:
     rises = levels_db[ONSET_LAG_FRAMES:] - levels_db[:-ONSET_LAG_FRAMES]
     rise_db[ONSET_LAG_FRAMES:] = np.maximum(rises, 0.0).mean(axis=1)
     rise_db -= median_filter(rise_db, size=51, mode="nearest")
-    onsets, _ = find_peaks(rise_db, height=ONSET_RISE_DB, distance=ONSET_GAP_FRAMES)
-    return len(onsets) / (len(spectra) * HOP_S)
+    peaks, _ = find_peaks(rise_db, height=ONSET_RISE_DB, distance=ONSET_GAP_FRAMES)
+    return (peaks * HOP_S).tolist(), rise_db[peaks].tolist()
 
 
 def _spectral_shape(mean_spectrum: np.ndarray, rate_hz: int) -> Row:

@@ -87,7 +87,7 @@ def _affect(values: Mapping[str, Any], rate_hz: float) -> Affect:
         arousal=values.get("arousal"),
         valence=values.get("valence"),
         arousal_trend=_trend(values.get("arousal_curve"), rate_hz),
-        evidence=tuple(values.get("arousal_evidence") or ()),
+        evidence=(*(values.get("arousal_evidence") or ()), *(values.get("valence_evidence") or ())),
     )
 
 

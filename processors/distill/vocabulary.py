@@ -21,6 +21,7 @@ RULE_TERMS = {
     "sound_kind": {"silence", "speech", "voice", "other"},
     "palette": {"grey", "mixed"},
     "tension": set[str](),
+    "interaction": {"alone", "together", "near", "apart"},
 }
 """Slots that the reasoner fills by a rule, and the terms that the rules give."""
 RULE_CONTROLS = {"arousal", "tension"}
@@ -125,10 +126,19 @@ class PaletteLimits(Value):
 
 
 class TensionLimits(Value):
-    """What escalation and resolution add to the expected arousal."""
+    """What escalation and resolution add to tension, and the weights of bodies and faces beside the arousal's 1."""
 
     escalation: float
     resolution: float
+    body: float = Field(ge=0.0)
+    face: float = Field(ge=0.0)
+
+
+class InteractionLimits(Value):
+    """When two people are together or near each other: shares of a box, body heights."""
+
+    overlap_from: float = Field(gt=0.0)
+    near_within: float = Field(gt=0.0)
 
 
 class Vocabulary(Value):
@@ -142,6 +152,7 @@ class Vocabulary(Value):
     sound: SoundLimits
     palette: PaletteLimits
     tension: TensionLimits
+    interaction: InteractionLimits
 
     @model_validator(mode="after")
     def _names_fit(self) -> "Vocabulary":

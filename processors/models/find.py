@@ -1,7 +1,7 @@
 """Where a pretrained model lies on this machine, and whether it is what was pulled. Never the network."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
@@ -52,29 +52,31 @@ def find_model(
             return FoundModel("other revision", f"of {model!r} revision {', '.join(here)} is here, not {revision}")
         return FoundModel("missing", f"model {model!r} is not on this machine")
     if place.is_dir():
-        files = {name: place / name for name in needed_files((path.name for path in place.iterdir()), patterns)}
+        names = {path.relative_to(place).as_posix() for pattern in patterns for path in place.glob(pattern)}
+        files = {name: place / name for name in needed_files(names, patterns)}
     else:
         files = {place.name: place}
     lock = ModelLock.covering(place)
     locked = lock.at(place) if lock else None
     in_cache = place.parent.name == "snapshots"
-    is_revision = locked.revision if locked else place.name if in_cache else None
+    pulled = locked.revision if locked else None
+    found = FoundModel("present", "", place, files, locked, place.name if in_cache else pulled)
     if locked and not locked.is_revision(revision):
-        told = f"{place} holds revision {locked.revision}, not {revision}"
-        return FoundModel("other revision", told, place, files, locked, is_revision)
-    if not any(path.suffix not in _SIDE_FILES for path in files.values()):
-        told = f"folder {place} holds no weights ({', '.join(patterns)})"
-        return FoundModel("missing", told, place, files, locked, is_revision)
+        return replace(
+            found, state="other revision", problem=f"{place} holds revision {locked.revision}, not {revision}"
+        )
+    if all(path.suffix in _SIDE_FILES for path in files.values()):
+        return replace(found, state="missing", problem=f"folder {place} holds no weights ({', '.join(patterns)})")
+    sizes = {name: file.bytes for name, file in locked.files.items()} if locked else {}
     digests = {name: file.sha256 for name, file in locked.files.items()} if locked else {}
     if in_cache:  # the cache names a file's content by the digest that the hub told
         digests = {name: path.resolve().name for name, path in files.items() if path.is_symlink()}
     if sha256 is not None and place.is_file():
         digests[place.name] = sha256
-    sizes = {name: file.bytes for name, file in locked.files.items()} if locked else {}
     damage = _damage(place, sizes) or (_unequal(place, digests) if read else []) or _unreadable(files)
     if damage:
-        return FoundModel("corrupt", f"{place} is damaged: {'; '.join(damage)}", place, files, locked, is_revision)
-    return FoundModel("present", "", place, files, locked, is_revision)
+        return replace(found, state="corrupt", problem=f"{place} is damaged: {'; '.join(damage)}")
+    return found
 
 
 def needed_files(names: Iterable[str], patterns: Sequence[str]) -> list[str]:

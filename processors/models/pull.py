@@ -52,22 +52,21 @@ def pull_model(
     Raises:
         ModelUnavailable: it cannot be had; the message says why and what to do. Other models are as they were.
     """
-    place = model_place(models_folder, line.model)
-    if Path(line.model).exists() and not place.exists():
+    if Path(line.model).exists():
         return False  # a folder or file of one's own
+    place = model_place(models_folder, line.model)
     lock = ModelLock(models_folder)
     pinned = lock.models().get(line.model)
     found = find_model(str(place) if place.exists() else line.model, line.revision, line.files, line.sha256)
-    if found.state == "present" and found.locked is not None:
+    if found.state == "present" and (found.locked is not None or offline):
         return False
     if offline:
         raise ModelUnavailable(
-            f"{found.problem or f'{found.place} was not pulled'}, and HF_HUB_OFFLINE forbids to fetch it; "
-            "unset it, or bring the folder from a machine where it was pulled"
+            f"{found.problem}, and HF_HUB_OFFLINE forbids to fetch it; unset it, or bring the folder from a machine "
+            "where it was pulled"
         )
     revision = line.revision or (pinned.revision if pinned else None)
     with _explained(line.model, revision):
-        place.parent.mkdir(parents=True, exist_ok=True)
         if is_url(line.model):
             expected = line.sha256 or (pinned.files[place.name].sha256 if pinned else None)
             lock.put(line.model, _pull_file(line, place, expected, tell))
@@ -96,10 +95,12 @@ def _pull_from_hub(
     _check_room(place, sum(there[name].size or 0 for name in needed if not (place / name).is_file()))
     for name in needed:
         _fetch(line.model, info.sha, there[name], place, endpoint)
-    for name in before.files if before else ():
-        if name not in needed:  # of another revision, and `from_pretrained` would read it too
-            (place / name).unlink(missing_ok=True)
     files = {name: LockedFile((place / name).stat().st_size, file_sha256(place / name)) for name in needed}
+    if before is not None and before.revision == info.sha:
+        files = {**before.files, **files}  # another processor needs those
+    elif before is not None:
+        for name in before.files.keys() - files.keys():  # of another revision, and `from_pretrained` would read it too
+            (place / name).unlink(missing_ok=True)
     asked = line.revision or (before.asked if before else None)
     return LockedModel(asked, info.sha, _licence(info), files)
 
@@ -130,6 +131,7 @@ def _licence(info: ModelInfo) -> str | None:
 
 
 def _pull_file(line: ModelLine, place: Path, expected: str | None, tell: Callable[[str], None]) -> LockedModel:
+    place.parent.mkdir(parents=True, exist_ok=True)
     unfinished = place.with_name(f"{place.name}.part")
     tell(line.model)
     with httpx.Client(follow_redirects=True, timeout=30.0) as client:

@@ -53,14 +53,19 @@ def expected_arousal(values: Mapping[str, Any]) -> float | None:
 
 
 def tension(values: Mapping[str, Any], changes: tuple[Span, ...] | None, vocabulary: Vocabulary) -> float | None:
-    """Tension in [0, 1]: the expected arousal, more where the clip escalates, less where it resolves."""
+    """Tension in [0, 1]: the expected arousal with bodily and facial tension where they were measured, more where the
+    clip escalates, less where it resolves.
+    """
     arousal = expected_arousal(values)
     if arousal is None:
         return None
     kinds = {span.kind for span in changes or ()}
     limits = vocabulary.tension
+    said = [(1.0, arousal), (limits.body, values.get("body_tension")), (limits.face, values.get("face_tension"))]
+    known = [(weight, level) for weight, level in said if level is not None]
+    mean = sum(weight * level for weight, level in known) / sum(weight for weight, _ in known)
     shift = limits.escalation * ("escalation" in kinds) - limits.resolution * ("resolution" in kinds)
-    return min(1.0, max(0.0, arousal + shift))
+    return min(1.0, max(0.0, mean + shift))
 
 
 def _changes(values: Mapping[str, Any], duration_s: float, vocabulary: Vocabulary) -> tuple[Span, ...] | None:
@@ -75,7 +80,7 @@ def _changes(values: Mapping[str, Any], duration_s: float, vocabulary: Vocabular
 def _signals(clip: _Clip) -> tuple[Signal, ...]:
     derived = {
         "arousal": (expected_arousal(clip.values), ("arousal",)),
-        "tension": (tension(clip.values, clip.changes, clip.vocabulary), ("arousal",)),
+        "tension": (tension(clip.values, clip.changes, clip.vocabulary), _tension_columns(clip)),
     }
     signals = []
     for control in clip.vocabulary.controls:
@@ -156,8 +161,33 @@ def _tension(clip: _Clip) -> _Answer:
     level = tension(clip.values, clip.changes, clip.vocabulary)
     if level is None:
         return _UNKNOWN
-    arousal = clip.values["arousal"]
-    return clip.vocabulary.slot("tension").term(level), {"arousal": arousal}, max(arousal.values())
+    evidence = clip.take(*_tension_columns(clip))
+    return clip.vocabulary.slot("tension").term(level), evidence, max(evidence["arousal"].values())
+
+
+def _tension_columns(clip: _Clip) -> tuple[str, ...]:
+    """What tension rests on: arousal, and what else was measured."""
+    return "arousal", *(name for name in ("body_tension", "face_tension") if clip.values.get(name) is not None)
+
+
+def _pose(clip: _Clip) -> _Answer:
+    """As sure as the posture's probability."""
+    term, evidence, confidence = _read(clip, clip.vocabulary.slot("pose"))
+    chances = clip.values.get("pose_class")
+    if term is None or chances is None:
+        return term, evidence, confidence
+    return term, evidence | clip.take("pose_class"), chances[term]
+
+
+def _interaction(clip: _Clip) -> _Answer:
+    limits = clip.vocabulary.interaction
+    evidence = clip.take("person_count", "people_distance", "people_overlap")
+    count, distance, overlap = evidence.values()
+    if distance is None or overlap is None:
+        return ("alone", clip.take("person_count"), 1.0) if count == 1 else _UNKNOWN
+    if overlap >= limits.overlap_from:
+        return "together", evidence, 1.0
+    return "near" if distance <= limits.near_within else "apart", evidence, 1.0
 
 
 RULES: Mapping[str, Callable[[_Clip], _Answer]] = {
@@ -167,4 +197,6 @@ RULES: Mapping[str, Callable[[_Clip], _Answer]] = {
     "palette": _palette,
     "course": _course,
     "tension": _tension,
+    "pose": _pose,
+    "interaction": _interaction,
 }

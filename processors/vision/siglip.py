@@ -1,4 +1,7 @@
-"""What a clip shows, as SigLIP sees it: an embedding that texts can be compared with."""
+"""What a clip shows, as SigLIP 2 sees it: an embedding in the space of texts, so that words find clips.
+
+The texts' half is `processors.vision.siglip_text`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +16,12 @@ from processors.pretrained import check_size, model_folder, weights_digest
 from store.records import Column
 
 
+class ImageTower(SiglipVisionModel):
+    """The image half of a `SiglipModel`'s weights; the other half is passed over without a warning."""
+
+    _keys_to_ignore_on_load_unexpected = [r"^text_model\.", r"^logit_"]  # noqa: RUF012  as transformers declares it
+
+
 @dataclass(frozen=True)
 class Options:
     """model: a folder or a Hugging Face id; size: its hidden size, which is the vector's length."""
@@ -23,24 +32,31 @@ class Options:
 
 
 class Siglip(Processor):
-    """The vector `visual_text`: mean of the frames' pooled embeddings, of unit length."""
+    """The vector `visual_text`.
+
+    Temporal pooling: each frame's embedding, to unit length; their mean over the frames, to unit length again. The dot
+    product of a text with it is then the mean of its dot products with the frames, up to a factor of the clip's: what
+    is seen longer counts more, and a text about one moment of a clip still finds it.
+    """
 
     version = 1
     reads = Reads(frame_rate_hz=2.0, longest_px=384)
     Options = Options
     max_batch = 8
+    half_on_gpu = True
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
         self.columns = (
             Column(name="visual_text", kind="vector", low=-1.0, high=1.0, size=options.size, measured=False,
-                   source="SigLIP (Zhai et al. 2023), pooled frame embeddings, mean, unit length"),
+                   source="SigLIP 2 (Tschannen et al. 2025), image embeddings of frames at 2 Hz, each of unit length, "
+                   "mean, unit length; in one space with its text embeddings"),
         )  # fmt: skip
 
     def load(self, device: str) -> None:
         folder = model_folder(self.options.model, self.options.revision)
         self._preprocess = SiglipImageProcessor.from_pretrained(folder, local_files_only=True)
-        model: Any = SiglipVisionModel.from_pretrained(folder, local_files_only=True)
+        model: Any = ImageTower.from_pretrained(folder, local_files_only=True)
         self._model = model.to(device).eval()
         check_size(self.options.model, self._model.config.hidden_size, self.options.size)
         self._digest = weights_digest(folder)

@@ -9,13 +9,14 @@ from datetime import datetime
 from pathlib import Path
 
 from processors.distill.annotate import Annotator
+from store.gate import load_gate
 from store.store import Store, choose_media
 from streams.child import Child
 from streams.metrics import StepMetrics
 from streams.runner import Step
 from streams.steps.curate import Curate
 from streams.steps.densify import Densify
-from streams.steps.embed import Embed, measured_columns
+from streams.steps.embed import Embed, load_models, measured_columns
 from streams.steps.persist import Persist
 from streams.steps.resume import Resume
 from streams.steps.schedule import Schedule
@@ -30,16 +31,19 @@ class Workplace:
     """Where and by what the steps work.
 
     data: folder of the store. profile: name of a model profile, or path to a TOML file. concepts: concepts.yaml.
+    device: where models compute (see `processors.device.choose_device`).
     media: object storage of a new store's media (see `store.store.choose_media`); None: where they are, or in `data`.
     chunk_s: footage that is read as one piece of work; what is longer is shared out.
+    gate: a TOML file of what holds clips back (see `store.gate.load_gate`); None: the defaults.
     """
 
     data: Path
     profile: str
     concepts: Path
-    device: str = "cpu"
+    device: str = "auto"
     media: str | None = None
     chunk_s: float = CHUNK_S
+    gate: Path | None = None
 
     @property
     def unfinished(self) -> Path:
@@ -54,8 +58,11 @@ async def open_road(
     every column that the profile and the annotation need.
 
     Raises:
-        SettingsError: profile or concepts cannot work.
+        SettingsError: profile, device, concepts or gate cannot work.
+        ModelUnavailable: the steps measure clips, and a model of the profile that is not optional is missing.
     """
+    gate = load_gate(place.gate)
+    metrics = metrics or StepMetrics()
     if place.media is not None:
         choose_media(place.data, place.media)
     _sweep(place.unfinished.parent)
@@ -74,13 +81,16 @@ async def open_road(
         "resume": lambda: Resume(store, reader("resume")),
         "embed": lambda: Embed(embedding),
         "densify": lambda: Densify(annotator),
-        "persist": lambda: Persist(store, place.data, snapshots, clock, (metrics or StepMetrics()).queryable),
+        "persist": lambda: Persist(store, place.data, snapshots, clock, metrics.queryable, gate),
         "curate": lambda: Curate(place.data, place.concepts),
         "schedule": lambda: Schedule(store, clock),
         "train": lambda: Train(store, place.data, place.unfinished, clock),
         "snapshot": lambda: Snapshot(store, snapshots),
     }
-    if "embed" not in names:
+    if "embed" in names:
+        for processor, reason in (await load_models(embedding)).items():
+            metrics.absent.labels(processor, reason.partition("; ")[0]).set(1)
+    else:
         embedding.kill()
     return store, [make[name]() for name in STEPS if name in names]
 

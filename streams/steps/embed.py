@@ -21,7 +21,8 @@ class Embed(Step):
 
     name: ClassVar[str] = "embed"
     reads: ClassVar[tuple[str, ...]] = (ClipSegmented.topic,)
-    batch: ClassVar[int] = 8
+    batch: ClassVar[int] = 16
+    """Two groups of the worker's, so that one is read while the other is measured."""
     within_s: ClassVar[float] = 0.5
 
     def __init__(self, child: Child) -> None:
@@ -29,18 +30,34 @@ class Embed(Step):
 
     async def process(self, records: Sequence[Record], publish: Publish) -> dict[int, Failure]:
         clips = [record.clip for record in records if isinstance(record, ClipSegmented)]
-        results = await self._child.run(clips, _LOADING_S + _SECONDS_PER_CLIP * len(clips))
-        for clip, result in zip(clips, results, strict=True):
-            assert isinstance(result, str) or result.clip_id == clip.clip_id
-        await publish([result for result in results if isinstance(result, ClipEmbedded)])
+        outcomes: dict[str, ClipEmbedded | str] = {}
+
+        async def take(group: dict[str, ClipEmbedded | str]) -> None:
+            await publish([found for found in group.values() if isinstance(found, ClipEmbedded)])
+            outcomes.update(group)
+
+        await self._child.run(clips, _LOADING_S + _SECONDS_PER_CLIP * len(clips), take)
         return {
-            index: Failure(result, clip.video_id, clip.clip_id)
-            for index, (clip, result) in enumerate(zip(clips, results, strict=True))
-            if isinstance(result, str)
+            index: Failure(reason, clip.video_id, clip.clip_id)
+            for index, clip in enumerate(clips)
+            if isinstance(reason := outcomes[clip.clip_id], str)
         }
 
     def stop(self) -> None:
         self._child.kill()
+
+
+async def load_models(child: Child) -> dict[str, str]:
+    """Load the child's profile now, so that a missing model is told at the start and not by the first clip.
+
+    Returns:
+        Id of each optional processor that is absent, to the reason.
+
+    Raises:
+        ModelUnavailable: a model that is not optional is missing.
+        SettingsError: the profile or the device cannot work.
+    """
+    return dict(await child.run([], _LOADING_S))
 
 
 async def measured_columns(child: Child) -> tuple[Column, ...]:

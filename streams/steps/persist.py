@@ -11,6 +11,7 @@ from typing import ClassVar
 from prometheus_client import Histogram
 
 from store.errors import Unavailable
+from store.gate import GateOptions
 from store.linking import Linker
 from store.records import (
     ClipCurated,
@@ -46,6 +47,7 @@ class Persist(Step):
         data: folder of the store, under which small bases lie.
         snapshots: where removal finds exported snapshots.
         queryable: told how many seconds after its video's arrival a clip can be queried.
+        gate: what clips are judged by; those that were judged by something else are judged again at the start.
     """
 
     name: ClassVar[str] = "persist"
@@ -55,10 +57,16 @@ class Persist(Step):
     max_attempts: ClassVar[float] = math.inf
 
     def __init__(
-        self, store: Store, data: Path, snapshots: Path, clock: Callable[[], datetime], queryable: Histogram
+        self,
+        store: Store,
+        data: Path,
+        snapshots: Path,
+        clock: Callable[[], datetime],
+        queryable: Histogram,
+        gate: GateOptions = GateOptions(),
     ) -> None:
         self._store = store
-        self._view = View(store)
+        self._view = View(store, gate)
         self._linker = Linker(store)
         self._caught_up = False
         self._data = data
@@ -79,12 +87,24 @@ class Persist(Step):
 
     async def idle(self, publish: Publish) -> None:
         if not self._caught_up:
-            if links := await asyncio.to_thread(self._link_left_over):
+            changed, links = await asyncio.to_thread(self._catch_up)
+            if links:
                 await publish(links)
+            if changed:
+                await publish([ClipsStored(clip_ids=changed)])
             self._caught_up = True
         if self._writes >= _MAINTAIN_EVERY_WRITES:
             await asyncio.to_thread(self._store.clips.maintain)
             self._writes = 0
+
+    def _catch_up(self) -> tuple[tuple[str, ...], list[IdentityLinked]]:
+        """Judge stored clips again by the gate's present limits, and tell who is seen in those of which nobody told:
+        they were measured before identities were linked, or by a process that was killed before it did.
+        """
+        try:
+            return self._view.judge_again(), self._link(self._linker.unlinked())
+        except (OSError, RuntimeError) as error:
+            raise Unavailable(f"the store could not be written: {error}") from error
 
     def _write(self, records: Sequence[Record]) -> tuple[tuple[str, ...], list[RemovalDone], list[IdentityLinked]]:
         """Ids of clips whose state changed, the proofs of the removals in this batch, and who is seen in its clips."""
@@ -109,13 +129,6 @@ class Persist(Step):
         self._view.apply(links)
         self._linker.confirm()
         return links
-
-    def _link_left_over(self) -> list[IdentityLinked]:
-        """Of clips that were measured before identities were linked, or by a process that was killed before it did."""
-        try:
-            return self._link(self._linker.unlinked())
-        except (OSError, RuntimeError) as error:
-            raise Unavailable(f"the store could not be written: {error}") from error
 
     def _tell_age(self, records: Sequence[Record]) -> None:
         """Note how old the footage is of clips that have just become queryable."""

@@ -21,7 +21,7 @@ from api.app import create_app
 from api.cli import app as command
 from api.service import ApiSettings, Steps
 from store.codec import encode
-from store.errors import Passing
+from store.errors import ModelUnavailable, Passing
 from store.records import (
     Affect,
     Annotation,
@@ -48,6 +48,8 @@ COLUMNS = (
     Column(name="black_share", kind="float", low=0, high=1),
     Column(name="loudness", kind="curve", rate_hz=10),
     Column(name="visual_embedding", kind="vector", size=3),
+    Column(name="visual_text", kind="vector", size=3),
+    Column(name="signature", kind="vector", size=3),
     Column(name="face_embedding", kind="vector", size=3),
     Column(name="sound", kind="vector", size=3),
     Column(name="motion", kind="text"),
@@ -61,7 +63,7 @@ class Live:
 
     drops: while set, published records are lost on their way to the store.
     is_broker_up: while not set, the broker refuses.
-    told: of the steps. worker_metrics: of the worker.
+    told: of the steps. worker_metrics: of the worker. text_vectors: of the texts that the model knows.
     put_back: by how much the clock is behind.
     """
 
@@ -77,6 +79,7 @@ class Live:
     told: Steps = Steps((), "no worker here")
     worker_metrics: bytes = b""
     put_back: timedelta = timedelta(0)
+    text_vectors: dict[str, list[float]] = field(default_factory=dict)
 
     async def publish(self, record: Record) -> None:
         if not self.is_broker_up:
@@ -99,6 +102,11 @@ class Live:
     async def exposition(self) -> bytes:
         return self.worker_metrics
 
+    async def encode(self, text: str) -> list[float]:
+        if text not in self.text_vectors:
+            raise ModelUnavailable("model 'nobody/never-made' is not on this machine")
+        return self.text_vectors[text]
+
     def apply(self, *records: Record) -> None:
         self.view.apply(records)
 
@@ -114,7 +122,7 @@ def live(tmp_path: Path) -> Iterator[Live]:
     live = Live(url, httpx.Client(base_url=url, trust_env=False, timeout=30), store, View(store), allowed)
     moments = iter(NOON + timedelta(seconds=second) for second in range(10_000))
     settings = ApiSettings((allowed,), tmp_path / "uploads", shown_within_s=0.5)
-    app = create_app(store, live, settings, lambda: next(moments) - live.put_back)
+    app = create_app(store, live, settings, live, lambda: next(moments) - live.put_back)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -9,6 +9,7 @@ from api.cli import app
 from api.client import Client
 from api.commands.ingest import arriving_files
 from api.commands.output import seconds, size
+from api.commands.workers import streams_command
 
 
 @pytest.fixture
@@ -241,11 +242,20 @@ def test_sizes_are_for_people(value, told):
     assert size(value) == told
 
 
+def test_the_gate_is_told_to_the_worker_where_one_is_given(tmp_path):
+    def command(**options):
+        return streams_command(tmp_path, "embedded", "measured", tmp_path / "concepts.yaml", **options)
+
+    gate = tmp_path / "gate.toml"
+    assert command(gate=gate)[-2:] == ("--gate", str(gate))
+    assert "--gate" not in command(gate=None)
+
+
 def test_the_command_has_the_promised_commands():
     names = {command.name or command.callback.__name__ for command in app.registered_commands}
     names |= {group.name for group in app.registered_groups}
 
     assert names == {
         *("up", "ingest", "status", "search", "why", "concepts", "train", "release", "remove", "doctor"),
-        *("snapshot", "dead", "work", "rebuild", "models", "identities"),
+        *("snapshot", "dead", "work", "rebuild", "models", "inspect", "identities"),
     }

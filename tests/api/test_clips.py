@@ -1,5 +1,6 @@
 """Listing clips, searching them, and fetching their media."""
 
+import numpy as np
 import pytest
 
 
@@ -144,9 +145,67 @@ def test_a_vector_that_does_not_fit_is_refused(live, make_clip, body, why):
     assert why in answer.json()["what"]
 
 
-@pytest.mark.parametrize("query", [{}, {"text": "a", "like": "b"}])
-def test_a_search_is_by_words_or_by_likeness(live, query):
-    assert "one of both" in live.http.get("/clips/search", params=query).json()["what"]
+def test_a_text_finds_the_clips_that_show_it(live, make_clip):
+    live.text_vectors["a man juggling"] = [0.0, 0.1, 0.9]
+    make_clip(0, visual_text=[1.0, 0.0, 0.0])
+    far = make_clip(4, visual_text=[0.0, 1.0, 0.0], face_count=1)
+    near = make_clip(8, visual_text=[0.0, 0.0, 1.0])
+
+    found = live.http.get("/clips/search", params={"looks": "a man juggling", "limit": 2}).json()
+    faces = live.http.get("/clips/search", params={"looks": "a man juggling", "where": "face_count = 1"}).json()
+
+    assert found["column"] == "visual_text"
+    assert [clip["clip_id"] for clip in found["clips"]] == [near, far]
+    assert found["clips"][0]["distance"] < found["clips"][1]["distance"]
+    assert [clip["clip_id"] for clip in faces["clips"]] == [far]
+
+
+def test_a_text_model_that_is_not_there_is_told(live, make_clip):
+    make_clip(0, visual_text=[1.0, 0.0, 0.0])
+
+    answer = live.http.get("/clips/search", params={"looks": "anything"})
+
+    assert answer.status_code == 503
+    assert "'nobody/never-made' is not on this machine" in answer.json()["what"]
+
+
+def test_more_like_this_is_by_dino_before_texts_before_colours(live, make_clip):
+    clip = make_clip(0, visual_text=[1.0, 0.0, 0.0])
+    as_text = make_clip(4, visual_embedding=[0.0, 1.0, 0.0], visual_text=[1.0, 0.0, 0.0])
+    make_clip(8, visual_embedding=[1.0, 0.0, 0.0], visual_text=[0.0, 1.0, 0.0])
+
+    found = live.http.get("/clips/search", params={"like": clip, "limit": 1}).json()
+
+    assert (found["column"], found["clips"][0]["clip_id"]) == ("visual_text", as_text)
+
+
+def test_copies_of_a_clip_are_listed_with_their_distance(live, make_clip):
+    clip = make_clip(0, signature=[1.0, 0.0, 0.0])
+    copy = make_clip(4, signature=[0.99, 0.1, 0.0])
+    make_clip(8, signature=[0.0, 1.0, 0.0])
+    make_clip(12)
+
+    found = live.http.get(f"/clips/{clip}/duplicates").json()
+    all_but_opposite = live.http.get(f"/clips/{clip}/duplicates", params={"within": 1.0}).json()
+
+    assert [one["clip_id"] for one in found["clips"]] == [copy]
+    assert found["clips"][0]["distance"] == pytest.approx(1 - 0.99 / np.hypot(0.99, 0.1), abs=1e-6)
+    assert found["clips"][0]["score"] == pytest.approx(1 - found["clips"][0]["distance"])
+    assert found["within"] == 0.12
+    assert len(all_but_opposite["clips"]) == 2
+    assert "signature" not in found["clips"][0]
+
+
+def test_a_clip_without_a_signature_has_no_copies_and_is_told_why(live, make_clip):
+    answer = live.http.get(f"/clips/{make_clip(0)}/duplicates")
+
+    assert answer.status_code == 422
+    assert "a profile with `quality.signature` gives one" in answer.json()["what"]
+
+
+@pytest.mark.parametrize("query", [{}, {"text": "a", "like": "b"}, {"text": "a", "looks": "b"}])
+def test_a_search_is_by_one_thing(live, query):
+    assert "one of them" in live.http.get("/clips/search", params=query).json()["what"]
 
 
 def test_a_clip_without_that_vector_has_no_neighbours(live, make_clip):

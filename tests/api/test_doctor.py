@@ -3,14 +3,17 @@
 import importlib.metadata
 import json
 import os
+import re
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from api.cli import app
 from api.commands import doctor
+from processors.tiny import build_tiny_models
 
 
 def test_a_pin_that_is_not_met_is_named_with_the_remedy():
@@ -32,7 +35,7 @@ def test_this_python_is_the_right_one():
 
 
 def test_the_weights_inside_packages_are_there():
-    assert [check.state for check in doctor.check_package_weights()] == ["ok"] * 3
+    assert [check.state for check in doctor.check_package_weights()] == ["ok"] * len(doctor.PACKAGE_WEIGHTS)
 
 
 def test_the_encoders_of_clips_are_there():
@@ -40,20 +43,36 @@ def test_the_encoders_of_clips_are_there():
 
 
 def test_a_profile_that_is_not_known_is_told_with_those_that_are():
-    (check,) = doctor.check_profile("nonsense")
+    (check,) = doctor.check_profile("nonsense", Path("models"))
 
     assert check.state == "missing"
     assert "measured" in check.found
 
 
-def test_a_profile_whose_weights_are_missing_says_how_to_get_them(tmp_path):
+def test_a_model_that_is_missing_says_how_to_get_it_and_may_be_missing_where_it_is_optional(tmp_path):
+    lines = '[[processor]]\nid = "vision.siglip"\nmodel = "no-such-owner/no-such-model"\n'
+    for optional, state in (("false", "missing"), ("true", "warning")):
+        profile = tmp_path / "own.toml"
+        profile.write_text(f'{lines}optional = {optional}\n[[processor]]\nid = "motion.flow"\n')
+
+        lacking, whole = doctor.check_profile(str(profile), tmp_path / "models")
+
+        assert (lacking.name, lacking.state) == ("vision.siglip", state)
+        assert "'no-such-owner/no-such-model' is not on this machine" in lacking.found
+        assert "cliploom models pull" in lacking.remedy
+        assert (whole.state, whole.found) == ("ok", "1 of 2 load")
+
+
+def test_a_model_that_is_there_is_shown_with_its_size_and_licence(tmp_path):
+    build_tiny_models(tmp_path)
     profile = tmp_path / "own.toml"
-    profile.write_text('[[processor]]\nid = "vision.siglip"\nmodel = "no-such-owner/no-such-model"\n')
+    profile.write_text('[[processor]]\nid = "vision.siglip"\nmodel = "tiny/siglip"\nsize = 32\nlicence = "MIT"\n')
 
-    (check,) = doctor.check_profile(str(profile))
+    model, whole = doctor.check_profile(str(profile), tmp_path)
 
-    assert (check.name, check.state) == ("vision.siglip", "missing")
-    assert check.remedy
+    assert model.name == "model of vision.siglip"
+    assert re.fullmatch(r"tiny/siglip, [0-9.]+ kB, licence MIT", model.found)
+    assert whole.found == "1 of 1 load"
 
 
 def test_a_taken_port_is_a_warning():

@@ -40,7 +40,7 @@ from pathlib import Path
 from api.serve import ServeSettings, serve
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 data, child = sys.argv[1:]
-settings = ServeSettings(Path(data), "127.0.0.1", 0, (), (sys.executable, child))
+settings = ServeSettings(Path(data), "127.0.0.1", 0, (), (sys.executable, child), ())
 serve(settings, lambda url, broker: print(url, broker, flush=True))
 """
 
@@ -128,13 +128,13 @@ def test_a_child_that_refuses_its_settings_ends_the_service_with_its_reason(tmp_
     script.write_text(REFUSING_CHILD)
 
     with pytest.raises(SettingsError, match="profile nope is not known"):
-        serve(ServeSettings(tmp_path / "data", "127.0.0.1", 0, (), (sys.executable, str(script))), unreachable)
+        serve(ServeSettings(tmp_path / "data", "127.0.0.1", 0, (), (sys.executable, str(script)), ()), unreachable)
 
 
 def test_a_taken_port_is_refused_before_anything_starts(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        settings = ServeSettings(tmp_path / "data", "127.0.0.1", port, (), ("/no/such/program",))
+        settings = ServeSettings(tmp_path / "data", "127.0.0.1", port, (), ("/no/such/program",), ())
         with pytest.raises(Conflict, match=rf"port {port} of 127.0.0.1 cannot be used.*Choose another --port"):
             serve(settings, unreachable)
 
@@ -143,7 +143,7 @@ def test_a_taken_port_is_refused_before_anything_starts(tmp_path):
 
 def test_a_data_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    settings = ServeSettings(tmp_path / "file" / "data", "127.0.0.1", 0, (), ("/no/such/program",))
+    settings = ServeSettings(tmp_path / "file" / "data", "127.0.0.1", 0, (), ("/no/such/program",), ())
 
     with pytest.raises(SettingsError, match="cannot be written: Not a directory; choose another with --data"):
         serve(settings, unreachable)

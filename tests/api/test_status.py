@@ -22,7 +22,7 @@ def test_status_counts_clips_by_verdict_and_reason(live, make_clip, submitted, s
     assert status["videos"] == {"done": 1, "submitted": 1}
     assert status["clips"]["by_stage"] == {"densified": 3}
     assert status["clips"]["by_verdict"] == {"keep": 1, "hold": 1, "drop": 1}
-    assert status["clips"]["reasons"] == {"hold: age": 1, "hold: licence": 1, "drop: signal": 1}
+    assert status["clips"]["reasons"] == {"hold: age": 1, "hold: licence": 1, "drop: black": 1}
     assert status["in_flight"] == {"videos": 1, "clips": 3, "runs": 0, "snapshots": 0, "removals": 0}
     assert not status["settled"]
 

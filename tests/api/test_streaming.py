@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.lag import ROAD, GroupLags, in_order
@@ -16,6 +17,7 @@ from api.service import StepHealth, Steps
 from api.streaming import KafkaStreams, steps_of
 from store.errors import Passing
 from store.kafka import KafkaSettings
+from streams.metrics import StepMetrics
 from streams.topics import STEPS
 
 EXPOSITION = b"""\
@@ -162,3 +164,15 @@ def test_the_status_tells_the_steps(live):
 
     assert status["steps"] == [{"step": "embed", "lag": 7, "done": 42, "workers": 2}]
     assert status["steps_note"] == "told by the broker"
+
+
+def test_the_status_tells_which_processors_are_left_out(live, run):
+    metrics = StepMetrics()
+    metrics.absent.labels("vision.siglip", 'model "a/b" is not on this machine').set(1)
+    live.worker_metrics = generate_latest(metrics.registry)
+
+    assert live.http.get("/status").json()["absent"] == {"vision.siglip": 'model "a/b" is not on this machine'}
+    assert 'left out: vision.siglip, model "a/b" is not on this machine' in run("status")[1]
+
+    live.worker_metrics = b""
+    assert live.http.get("/status").json()["absent"] == {}

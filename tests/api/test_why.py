@@ -19,7 +19,7 @@ def test_a_kept_clip_has_its_decisions_recipes_and_lineage(live, make_clip, subm
     assert {d["rule"]: d["verdict"] for d in answer["decisions"]} == {
         "licence": "keep",
         "age": "keep",
-        "signal": "keep",
+        "black": "keep",
     }
     assert decision(answer, "licence")["reason"] == "licence MIT"
     assert all(len(d["recipe"]) == 16 for d in answer["decisions"])
@@ -47,10 +47,10 @@ def test_a_held_clip_says_what_would_release_it(live, make_clip):
 def test_a_dropped_clip_has_score_and_threshold(live, make_clip):
     answer = why(live, make_clip(0, black_share=0.95))
 
-    signal = decision(answer, "signal")
+    black = decision(answer, "black")
     assert answer["verdict"] == "drop"
-    assert (round(signal["score"], 3), signal["threshold"], signal["by"]) == (0.95, 0.8, "rules")
-    assert signal["reason"] == "95% of its frames are black"
+    assert (round(black["score"], 3), black["threshold"], black["by"]) == (0.95, 0.8, "rules")
+    assert black["reason"] == "its frames are black"
 
 
 def test_reviews_of_the_clip_and_of_its_source_are_part_of_the_answer(live, make_clip, submitted):

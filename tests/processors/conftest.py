@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from processors.base import DecodedClip
-from processors.engine import Engine
+from processors.engine import THREADS, Engine
 from processors.profile import load_profile, profile_names
 from processors.tiny import build_tiny_models
 from tests.processors.made_clips import RATE_HZ, face_frames, make_clip, noise, tone
@@ -37,6 +38,12 @@ def clips() -> dict[str, DecodedClip]:
             if array is not None:
                 array.setflags(write=False)
     return {clip.clip_id: clip for clip in made}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """As the engine bounds them: tests that call a processor themselves took ten times as long on busy cores."""
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from skimage import data
 
@@ -56,6 +57,21 @@ def face_frames(n_frames: int, left_px: int = 0, step_px: int = 0) -> np.ndarray
         left = left_px + index * step_px
         frame[:, left : left + 216] = small
     return frames
+
+
+FACE_XYXY_PX = np.array([0.35, 0.12, 0.52, 0.34]) * 216
+"""Box of the face of `face_frames` within the portrait."""
+
+
+def talking(open_mouth: np.ndarray, left_px: int = 0) -> np.ndarray:
+    """`face_frames` with a mouth drawn open by 0 to 1 in each frame; uint8 [T, 216, 384, 3]."""
+    drawn = face_frames(len(open_mouth), left_px)
+    left, top, right, bottom = FACE_XYXY_PX
+    at = left_px + round((left + right) / 2), round(top + 0.8 * (bottom - top))
+    for index, (frame, width) in enumerate(zip(drawn, open_mouth, strict=True)):
+        # Open and shut in turn, as a mouth does within a syllable.
+        cv2.ellipse(frame, at, (6, 1 + round(5 * width * (index % 2))), 0, 0, 360, (30, 10, 10), -1)
+    return drawn
 
 
 def heard(path: Path) -> np.ndarray:

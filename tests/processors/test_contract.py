@@ -98,7 +98,7 @@ def test_company_changes_nothing(
 def test_it_gives_exactly_its_columns(processor: Processor, engine: Engine, clips: dict[str, DecodedClip]) -> None:
     clip = clips["normal"]
     given = {column.name: None for other in engine.profile.processors for column in other.columns}
-    rows = processor.process([clip], [{name: given[name] for name in processor.reads.columns}])
+    rows = processor.process([clip], [{name: given.get(name) for name in processor.reads.inputs}])
     assert [set(row) for row in rows if isinstance(row, dict)] == [{column.name for column in processor.columns}]
 
 
@@ -135,7 +135,7 @@ def test_inputs_stay_as_they_are(
     processor: Processor, clips: dict[str, DecodedClip], together: dict[str, Measured]
 ) -> None:
     clip_before = clips["normal"]
-    row_before = {name: together["normal"].values[name] for name in processor.reads.columns}
+    row_before = {name: together["normal"].values.get(name) for name in processor.reads.inputs}
     clip, row = copy.deepcopy(clip_before), copy.deepcopy(row_before)
     processor.process([clip], [row])
     assert row == row_before

@@ -95,6 +95,13 @@ def test_without_a_sound_track_sound_and_pitch_are_unknown_and_the_rest_stays():
     assert "speech" not in annotation.conditioning
 
 
+def test_valence_comes_with_the_models_that_it_rests_on():
+    told = {"negative": 0.1, "neutral": 0.2, "positive": 0.7}
+    affect = annotate(valence=told, valence_evidence=["affect_tracks_xception"]).affect
+    assert affect.valence == told
+    assert affect.evidence == ("loudness_curve", "motion_curve", "affect_tracks_xception")
+
+
 def test_pose_and_valence_are_unknown_while_nothing_measures_them():
     annotation = annotate()
     assert annotation.attributes["pose"] is None

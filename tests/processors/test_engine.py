@@ -1,16 +1,21 @@
 """The engine, on processors that a person can compute by hand."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 import pytest
+import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from processors.base import DecodedClip, Failed, Processor, Reads, Row
 from processors.engine import Engine, resampled, shrunk, thinned
-from processors.profile import create_profile
+from processors.profile import ModelLine, create_profile
 from store.errors import ModelUnavailable
 from store.records import Column
 from tests.processors.made_clips import make_clip, tone
@@ -32,10 +37,14 @@ class Fake(Processor):
     def __init__(self, options: Options | None = None) -> None:
         super().__init__(options or Options())
         self.batches: list[int] = []
+        self.loads = 0
 
     @property
     def id(self) -> str:
         return f"fake.{type(self).__name__.lower()}"
+
+    def load(self, device: str) -> None:
+        self.loads += 1
 
     def process(self, clips: Sequence[DecodedClip], inputs: Sequence[Row]) -> list[Row | Failed]:
         self.batches.append(len(clips))
@@ -65,6 +74,16 @@ class Doubler(Fake):
         return [{"double": None if row["length"] is None else 2.0 * row["length"]} for row in inputs]
 
 
+class Hoper(Fake):
+    """The length, where somebody measures it."""
+
+    reads = Reads(optional=("length",))
+    columns = (Column(name="hoped", kind="json"),)
+
+    def process(self, clips: Sequence[DecodedClip], inputs: Sequence[Row]) -> list[Row | Failed]:
+        return [{"hoped": list(row.values())} for row in inputs]
+
+
 class Looker(Fake):
     """What it is given to see and hear."""
 
@@ -83,6 +102,28 @@ class Listener(Fake):
 
     def process(self, clips: Sequence[DecodedClip], inputs: Sequence[Row]) -> list[Row | Failed]:
         return [{"samples": None if c.audio is None else len(c.audio), "frames": len(c.frames_rgb)} for c in clips]
+
+
+class Hungry(Fake):
+    """Memory holds three clips of it, and none that is longer than 9 s."""
+
+    fault: ClassVar[Exception] = MemoryError("no room")
+
+    def process(self, clips: Sequence[DecodedClip], inputs: Sequence[Row]) -> list[Row | Failed]:
+        self.batches.append(len(clips))
+        if len(clips) > 3 or any(clip.duration_s > 9 for clip in clips):
+            raise self.fault
+        return [{"length": float(clip.duration_s)} for clip in clips]
+
+
+class Gone(Fake):
+    """Its model is not on this machine."""
+
+    def load(self, device: str) -> None:
+        raise ModelUnavailable("no weights here; fetch them")
+
+    def process(self, clips: Sequence[DecodedClip], inputs: Sequence[Row]) -> list[Row | Failed]:
+        raise AssertionError("it was not loaded")
 
 
 class Wrong(Fake):
@@ -153,9 +194,144 @@ def test_a_missing_model_ends_the_run_instead_of_failing_clips() -> None:
         run([Unloaded()], *seconds(10))
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        MemoryError("no room"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        cv2.error("alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 16 bytes"),
+        Fail("[ONNXRuntimeError] : 1 : FAIL : bfc_arena.cc:360 Failed to allocate memory for requested buffer"),
+    ],
+    ids=["python", "torch on a GPU", "torch on a CPU", "cudnn", "opencv", "onnxruntime"],
+)
+def test_a_batch_that_memory_does_not_hold_is_halved_and_the_size_remembered(fault: Exception) -> None:
+    hungry = type("Hungry", (Hungry,), {"fault": fault})()
+    clips = seconds(*(length / 10 for length in range(1, 13)))
+    engine = Engine(create_profile("made", [hungry]))
+    assert [r.values["length"] for r in engine.run(clips)] == [clip.duration_s for clip in clips]
+    assert hungry.batches == [12, 6, 3, 3, 6, 3, 3]
+    engine.run(clips)
+    assert hungry.batches[7:] == [3, 3, 3, 3]
+
+
+def test_a_clip_that_memory_never_holds_fails_alone() -> None:
+    results = run([Hungry()], *seconds(1, 2, 10, 3))
+    assert [r.values["length"] for r in results] == [1.0, 2.0, None, 3.0]
+    assert results[2].failed == {"fake.hungry": "MemoryError: no room"}
+
+
+def test_models_are_loaded_once() -> None:
+    fake = Fake()
+    engine = Engine(create_profile("made", [fake]))
+    engine.load()
+    engine.load()
+    assert fake.loads == 1
+
+
+def test_what_is_missing_is_told_of_all_at_once() -> None:
+    other = type("Other", (Gone,), {"columns": (Column(name="other", kind="int"),)})()
+    with pytest.raises(ModelUnavailable) as told:
+        Engine(create_profile("made", [Gone(), other])).load()
+    assert str(told.value).splitlines() == [
+        "fake.gone: no weights here; fetch them",
+        "fake.other: no weights here; fetch them",
+    ]
+
+
+def test_what_is_optional_and_missing_is_absent_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    profile = create_profile("made", [Gone(), Doubler()], optional=["fake.gone"])
+    engine = Engine(profile)
+    engine.load()
+    engine.load()
+    assert engine.absent == {"fake.gone": "no weights here; fetch them"}
+    assert [record.message for record in caplog.records] == [
+        "fake.gone is absent, as its profile allows; its columns stay empty: no weights here; fetch them"
+    ]
+    (result,) = engine.run(seconds(2))
+    assert result.values == {"length": None, "double": None}
+    assert result.failed == {"fake.gone": "absent: no weights here"}
+    assert result.recipes["fake.gone"] == "absent"
+    assert result.recipes["fake.doubler"] != Engine(create_profile("made", [Fake(), Doubler()])).recipes["fake.doubler"]
+
+
+def test_a_file_that_is_not_the_one_whose_digest_the_profile_tells_is_not_loaded(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"weights")
+
+    @dataclass(frozen=True)
+    class FileOptions:
+        model: str = str(tmp_path / "net.onnx")
+
+    fake = Fake(FileOptions())  # type: ignore[arg-type]
+    line = ModelLine("fake.fake", "https://host/net.onnx", None, None, "0" * 64, ("*.onnx",), False)
+    with pytest.raises(ModelUnavailable, match="not the profile's 0000"):
+        Engine(create_profile("made", [fake], models=[line])).load()
+    assert fake.loads == 0
+    line = replace(line, sha256=hashlib.sha256(b"weights").hexdigest())
+    Engine(create_profile("made", [fake], models=[line])).load()
+    assert fake.loads == 1
+
+
+def test_the_observer_is_told_of_every_batch() -> None:
+    told: list[tuple[str, int]] = []
+    clips = [make_clip(str(index), duration_s=1.0) for index in range(18)]
+    engine = Engine(create_profile("made", [Fake()]), timed=lambda name, n_clips, _: told.append((name, n_clips)))
+    engine.run(clips)
+    assert told == [("fake.fake", 16), ("fake.fake", 2)]
+
+
+def test_half_precision_is_for_those_that_take_it_and_makes_another_recipe() -> None:
+    class Multiplying(Fake):
+        def process(self, clips: Sequence[DecodedClip], inputs: Sequence[Row]) -> list[Row | Failed]:
+            third = torch.full((1, 1), 1 / 3)
+            return [{"length": float(third @ third)} for _ in clips]
+
+    halving = type("Halving", (Multiplying,), {"half_on_gpu": True})
+    for kind, exact in ((Multiplying, True), (halving, False)):
+        profile = create_profile("made", [kind()])
+        half, whole = Engine(profile, half=torch.bfloat16), Engine(profile)
+        (measured,) = half.run(seconds(1))
+        assert (abs(measured.values["length"] - 1 / 9) < 1e-6) is exact
+        assert measured.values["length"] == pytest.approx(1 / 9, rel=1e-2)
+        assert (half.recipes == whole.recipes) is exact
+
+
+def test_threads_are_bounded_while_it_runs_and_as_before_afterwards() -> None:
+    class Threaded(Fake):
+        columns = (Column(name="threads", kind="json"),)
+
+        def process(self, clips: Sequence[DecodedClip], inputs: Sequence[Row]) -> list[Row | Failed]:
+            return [{"threads": [torch.get_num_threads(), cv2.getNumThreads()]} for _ in clips]
+
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    (result,) = run([Threaded()], *seconds(1))
+    assert result.values["threads"] == [1, 1]
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == before
+
+
 def test_a_processor_that_reads_a_column_runs_after_the_one_that_gives_it() -> None:
     (result,) = run([Doubler(), Fake()], *seconds(2))
     assert result.values == {"length": 2.0, "double": 4.0}
+
+
+def test_an_optional_column_is_none_where_the_profile_does_not_give_it() -> None:
+    (result,) = run([Hoper()], *seconds(2))
+    assert result.values == {"hoped": [None]}
+
+
+def test_an_optional_column_that_is_given_is_computed_first() -> None:
+    (result,) = run([Hoper(), Fake()], *seconds(2))
+    assert result.values == {"length": 2.0, "hoped": [2.0]}
+
+
+def test_a_recipe_covers_the_optional_columns_that_are_there() -> None:
+    alone = Engine(create_profile("made", [Hoper()])).recipes["fake.hoper"]
+    given, other = (
+        Engine(create_profile("made", [Hoper(), Fake(Options(factor=factor))])).recipes["fake.hoper"]
+        for factor in (1.0, 3.0)
+    )
+    assert len({alone, given, other}) == 3
 
 
 def test_frames_are_thinned_and_shrunk_and_sound_withheld_as_asked() -> None:

@@ -20,6 +20,7 @@ from tests.processors.made_hub import Hub, Repository, commit_of, running_hub, s
 MODEL = "someone/siglip"
 ONE, TWO = commit_of(1), commit_of(2)
 WEIGHTS = "model.safetensors"
+NEEDED = {"config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", WEIGHTS}
 BASE = ModelLine("vision.siglip", MODEL, None, None, None, ("*.json", "*.safetensors", "pytorch_model*.bin"), False)
 
 
@@ -60,8 +61,7 @@ def test_what_was_pulled_is_locked_and_loads_without_a_network(hub: Hub, tmp_pat
     assert (locked.revision, locked.licence) == (ONE, "apache-2.0")
     contents = hub.repositories[MODEL].commits[ONE]
     assert {name: (file.bytes, file.sha256) for name, file in locked.files.items()} == {
-        name: (len(contents[name]), sha256(contents[name]))
-        for name in ("config.json", "preprocessor_config.json", WEIGHTS)
+        name: (len(contents[name]), sha256(contents[name])) for name in NEEDED
     }
     processor = load_profile(write_profile(tmp_path, BASE), tmp_path).processors[0]
     processor.load("cpu")
@@ -71,7 +71,7 @@ def test_what_was_pulled_is_locked_and_loads_without_a_network(hub: Hub, tmp_pat
 
 def test_only_what_is_needed_is_fetched(hub: Hub, tmp_path: Path) -> None:
     pull(BASE, tmp_path, hub)
-    assert sorted(name.split()[0] for name in hub.fetched) == ["config.json", WEIGHTS, "preprocessor_config.json"]
+    assert {name.split()[0] for name in hub.fetched} == NEEDED
 
 
 def test_what_is_there_is_not_asked_for_again(hub: Hub, tmp_path: Path) -> None:
@@ -105,6 +105,22 @@ def test_files_of_the_former_revision_do_not_stay(hub: Hub, tmp_path: Path) -> N
     assert (tmp_path / MODEL / "extra.safetensors").is_file()
     pull(replace(BASE, revision=TWO), tmp_path, hub)
     assert not (tmp_path / MODEL / "extra.safetensors").exists()
+
+
+def test_two_processors_may_need_different_files_of_one_model(hub: Hub, tmp_path: Path) -> None:
+    other = replace(BASE, files=("onnx/*.onnx",))
+    hub.repositories[MODEL].commits[ONE]["onnx/net.onnx"] = b"weights"
+    pull(BASE, tmp_path, hub)
+    assert pull(other, tmp_path, hub) is True
+    assert "onnx/net.onnx" in ModelLock(tmp_path).models()[MODEL].files
+    assert model_file(str(tmp_path / MODEL), ONE, "onnx/*.onnx") == tmp_path / MODEL / "onnx" / "net.onnx"
+    assert (pull(BASE, tmp_path, hub), pull(other, tmp_path, hub)) == (False, False)
+
+
+def test_a_folder_of_ones_own_is_not_pulled(hub: Hub, models_folder: Path, tmp_path: Path) -> None:
+    own = models_folder / "tiny" / "siglip"
+    assert pull(replace(BASE, model=str(own)), tmp_path, hub) is False
+    assert hub.asked == []
 
 
 def test_a_download_that_breaks_off_goes_on_where_it_stopped(hub: Hub, tmp_path: Path) -> None:

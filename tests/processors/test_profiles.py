@@ -36,8 +36,10 @@ def test_the_profiles_are_these() -> None:
     assert profile_names() == ["measured", "pretrained", "tiny", "tiny-onnx"]
 
 
-def test_the_measured_profile_claims_no_model() -> None:
-    assert all(column.measured for column in load_profile("measured").columns)
+def test_only_facial_affect_is_a_models_opinion_in_the_measured_profile() -> None:
+    profile = load_profile("measured")
+    opinions = {p.id for p in profile.processors if not all(column.measured for column in p.columns)}
+    assert opinions == {"affect.xception", "affect.agreement"}
 
 
 def test_pretrained_and_tiny_differ_in_models_only() -> None:
@@ -88,9 +90,10 @@ def test_a_column_given_twice_is_refused() -> None:
         create_profile("made", [made("One", "length"), made("Two", "length")])
 
 
-def test_processors_that_wait_for_each_other_are_refused() -> None:
+@pytest.mark.parametrize("hatched", [Reads(columns=("egg",)), Reads(optional=("egg",))])
+def test_processors_that_wait_for_each_other_are_refused(hatched: Reads) -> None:
     egg = made("Egg", "egg", Reads(columns=("hen",)))
-    hen = made("Hen", "hen", Reads(columns=("egg",)))
+    hen = made("Hen", "hen", hatched)
     with pytest.raises(SettingsError, match=r"fake\.egg, fake\.hen wait for each other"):
         create_profile("made", [egg, hen])
 
@@ -108,7 +111,7 @@ def test_more_than_clips_hold_is_refused(reads: Reads, told: str) -> None:
         create_profile("made", [made("Greedy", "greed", reads)])
 
 
-@pytest.mark.parametrize("processor", ["vision.siglip", "audio.wav2vec2"])
+@pytest.mark.parametrize("processor", ["vision.siglip", "audio.wav2vec2", "audio.hubert", "audio.ast"])
 def test_a_model_that_is_not_here_is_told_how_to_get(processor: str, tmp_path: Path) -> None:
     text = f'[[processor]]\nid = "{processor}"\nmodel = "nobody/never-made"\nrevision = "abc"\n'
     profile = load_profile(write(tmp_path, text))
@@ -168,7 +171,7 @@ def test_tiny_models_are_the_same_everywhere(models_folder: Path, tmp_path: Path
     build_tiny_models(tmp_path)
     digests: list[Any] = []
     for folder in (models_folder, tmp_path):
-        processors = [p for p in load_profile("tiny", folder).processors if p.id in ("vision.siglip", "audio.wav2vec2")]
+        processors = [p for p in load_profile("tiny", folder).processors if hasattr(p.options, "model")]
         for processor in processors:
             processor.load("cpu")
         digests.append([processor.weights() for processor in processors])

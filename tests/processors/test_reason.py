@@ -63,6 +63,42 @@ def test_a_finding_names_its_evidence():
     assert finding.confidence == 1.0
 
 
+def test_a_posture_is_as_sure_as_its_probability():
+    chances = {"standing": 0.7, "sitting": 0.2, "lying": 0.0, "kneeling": 0.0, "unknown": 0.1}
+    finding = reason({"posture": "standing", "pose_class": chances}, 4.0, VOCABULARY).finding("pose")
+    assert (finding.term, finding.confidence) == ("standing", 0.7)
+    assert finding.evidence == {"posture": "standing", "pose_class": chances}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, None),
+        ({"person_count": 0}, None),
+        ({"person_count": 1}, "alone"),
+        ({"person_count": 2}, None),
+        ({"person_count": 2, "people_distance": 0.0, "people_overlap": 0.3}, "together"),
+        ({"person_count": 2, "people_distance": 0.0, "people_overlap": 0.05}, "near"),
+        ({"person_count": 2, "people_distance": 0.7, "people_overlap": 0.0}, "near"),
+        ({"person_count": 3, "people_distance": 0.8, "people_overlap": 0.0}, "apart"),
+    ],
+)
+def test_how_people_stand_to_each_other(values, expected):
+    assert term("interaction", values) == expected
+
+
+def test_bodies_and_faces_weigh_on_tension_where_they_were_measured():
+    arousal = {"low": 0.0, "mid": 1.0, "high": 0.0}
+    alone = tension({"arousal": arousal}, None, VOCABULARY)
+    held = tension({"arousal": arousal, "body_tension": 0.9, "face_tension": None}, None, VOCABULARY)
+    assert alone == pytest.approx(0.5)
+    assert held == pytest.approx((0.5 + 0.5 * 0.9) / 1.5)
+    finding = reason({"arousal": arousal, "body_tension": 0.9, "face_tension": None}, 4.0, VOCABULARY).finding(
+        "tension"
+    )
+    assert finding.evidence == {"arousal": arousal, "body_tension": 0.9}
+
+
 def test_findings_from_faces_are_as_sure_as_the_detections():
     tracks = [{"track": 0, "times_s": [0.0, 0.5], "boxes_xyxy": [], "scores": [0.9, 1.0]}]
     finding = reason({"face_count": 1, "face_tracks": tracks}, 4.0, VOCABULARY).finding("people")

@@ -20,7 +20,7 @@ SIZE = 64
 
 
 def picture_of(person: int, picture: int, likeness: float = 0.8) -> list[float]:
-    """A face vector of unit norm: two of one person make a cosine near the square of `likeness`, two people near 0."""
+    """A face vector of unit norm; two of one person have a cosine near `likeness` squared, of two people near 0."""
     own = np.random.default_rng(person).normal(size=SIZE)
     noise = np.random.default_rng([person, picture]).normal(size=SIZE)
     vector = likeness * own / np.linalg.norm(own) + np.sqrt(1.0 - likeness**2) * noise / np.linalg.norm(noise)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from store.filters import FILTERS, Filter
 from store.gate import GateOptions, judge, verdict_of
 
 OPTIONS = GateOptions()
@@ -49,7 +50,36 @@ def test_a_face_holds_the_clip_until_its_source_is_released_for_age():
 def test_black_footage_is_dropped_from_the_threshold_on(share, verdict):
     row = CLEAN | {"black_share": share}
     assert outcome(row)[0] == verdict
-    assert (decision("signal", row).score, decision("signal", row).threshold) == (share, 0.8)
+    assert (decision("black", row).score, decision("black", row).threshold) == (share, 0.8)
+
+
+@pytest.mark.parametrize("one", FILTERS, ids=lambda one: one.rule)
+def test_every_filter_catches_what_is_beyond_its_own_threshold_and_nothing_else(one):
+    step = 0.01 if one.beyond == "above" else -0.01
+    clean = {other.column: other.threshold - (0.01 if other.beyond == "above" else -0.01) for other in FILTERS}
+    assert outcome(CLEAN | clean) == ("keep", [])
+    row = CLEAN | clean | {one.column: one.threshold + step}
+    assert outcome(row) == (one.verdict, [one.rule])
+    caught = decision(one.rule, row)
+    assert (caught.score, caught.threshold, caught.reason) == (one.threshold + step, one.threshold, one.found)
+    assert outcome(CLEAN | clean | {one.column: one.threshold}) == (one.verdict, [one.rule])
+
+
+def test_what_was_not_measured_is_not_judged():
+    assert outcome(CLEAN | dict.fromkeys(one.column for one in FILTERS)) == ("keep", [])
+    assert not {one.rule for one in judge(CLEAN, None, OPTIONS)} & {"blur", "nsfw"}
+
+
+def test_a_person_keeps_what_a_filter_caught():
+    row = CLEAN | {"blur": 0.9, "review": {"verdict": "keep", "by": "Ada", "reason": "meant to be soft"}}
+    assert outcome(row) == ("keep", [])
+    assert (decision("blur", row).by, decision("blur", row).score) == ("Ada", 0.9)
+
+
+def test_no_two_filters_share_a_name_with_each_other_or_with_another_rule():
+    rules = [one.rule for one in FILTERS]
+    assert len(set(rules)) == len(rules)
+    assert not set(rules) & {"licence", "age", "outlier", "review"}
 
 
 def test_an_outlier_waits_for_a_person_who_may_keep_it():
@@ -62,7 +92,7 @@ def test_an_outlier_waits_for_a_person_who_may_keep_it():
 
 
 def test_a_clip_that_was_not_clustered_has_no_decision_about_it():
-    assert {one.rule for one in judge(CLEAN, None, OPTIONS)} == {"licence", "age", "signal"}
+    assert {one.rule for one in judge(CLEAN, None, OPTIONS)} == {"licence", "age", "black"}
 
 
 def test_a_person_drops_what_every_rule_lets_through():
@@ -78,11 +108,12 @@ def test_a_person_who_keeps_a_clip_answers_neither_for_age_nor_for_licence():
 
 def test_a_drop_outweighs_a_hold():
     row = CLEAN | {"licence": None, "black_share": 1.0}
-    assert outcome(row) == ("drop", ["licence", "signal"])
+    assert outcome(row) == ("drop", ["black", "licence"])
 
 
 def test_every_decision_names_the_thresholds_that_it_was_made_with():
     recipes = {one.recipe for one in judge(CLEAN, None, OPTIONS)}
     assert recipes == {OPTIONS.recipe}
-    assert GateOptions(black_share=0.5).recipe != OPTIONS.recipe
-    assert verdict_of(judge(CLEAN | {"black_share": 0.6}, None, GateOptions(black_share=0.5)))[0] == "drop"
+    stricter = GateOptions(filters=(Filter("black", "black_share", "above", 0.5, "drop", "its frames are black"),))
+    assert stricter.recipe != OPTIONS.recipe
+    assert verdict_of(judge(CLEAN | {"black_share": 0.6}, None, stricter))[0] == "drop"

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from store.codec import encode
+from store.filters import Filter
+from store.gate import GateOptions
 from store.records import (
     ClipCurated,
     DeadDropped,
@@ -31,6 +33,7 @@ from streams.topics import TOPICS, dead_topic
 from tests.store.made_footage import COLUMNS, Video, all_records
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
+STRICT = Filter("black", "black_share", "above", 0.4, "drop", "its frames are black")
 STAYS, GOES, DIED = Video("stays", n_clips=3), Video("goes", source="street", n_clips=2), Video("died", n_clips=1)
 
 
@@ -218,3 +221,13 @@ def test_a_record_that_does_not_fit_is_left_out_alone(tmp_path: Path) -> None:
 
 def test_every_topic_is_read_but_the_one_that_only_tells_of_rows() -> None:
     assert sorted(ORDER) == sorted(topic.name for topic in TOPICS if topic.name != "clips.stored")
+
+
+def test_a_rebuilt_store_is_judged_by_the_gate_that_it_is_given(tmp_path: Path) -> None:
+    dark = Video("dark", n_clips=1, black_share=0.5)
+    verdicts = []
+    for name, gate in (("usual", GateOptions()), ("strict", GateOptions(filters=(STRICT,)))):
+        store = Store.open(tmp_path / name, COLUMNS)
+        Rebuild(store, gate).fold([encode(record) for record in dark.road])
+        verdicts += [clip["verdict"] for clip in store.clips.select()]
+    assert verdicts == ["keep", "drop"]

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from store.errors import Passing
+from store.errors import Passing, SettingsError
+from store.filters import Filter
+from store.gate import GateOptions
 from store.records import (
     ClipCurated,
     ClipsStored,
@@ -25,6 +27,7 @@ from store.store import Store
 from store.view import View
 from streams.metrics import StepMetrics
 from streams.publish import Tombstone
+from streams.steps import Workplace, open_road
 from streams.steps.curate import Curate
 from streams.steps.persist import Persist
 from streams.steps.schedule import Schedule
@@ -72,6 +75,32 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def persist(store: Store, tmp_path: Path) -> Persist:
     return Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable)
+
+
+async def test_persist_judges_stored_clips_again_when_the_gate_has_changed(store: Store, tmp_path: Path) -> None:
+    published = Published()
+
+    def started(gate: GateOptions) -> Persist:
+        return Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable, gate)
+
+    first = started(GateOptions())
+    dark = Video("dark", n_clips=1, black_share=0.5)
+    dark.put_media(store.media)
+    await first.process(all_records([ONE, dark]), Published())
+    await first.idle(published)
+    assert published == []
+    second = started(GateOptions(filters=(Filter("black", "black_share", "above", 0.4, "drop", "dark"),)))
+    await second.idle(published)
+    await second.idle(published)
+    assert published == [ClipsStored(clip_ids=dark.clip_ids)]
+    assert store.clips.get(dark.clip_ids[0])["verdict"] == "drop"
+
+
+async def test_a_gate_that_cannot_work_keeps_the_service_from_starting(tmp_path: Path) -> None:
+    gate = tmp_path / "gate.toml"
+    gate.write_text("[age]\nadult_years = 12\n")
+    with pytest.raises(SettingsError, match=r"age\.adult_years.*greater than or equal to 18"):
+        await open_road(Workplace(tmp_path, "measured", tmp_path / "concepts.yaml", gate=gate), lambda: NOW)
 
 
 async def test_persist_writes_what_it_is_given_and_says_which_clips_are_complete(
