@@ -39,8 +39,8 @@ class Body(Processor):
     columns = (
         Column(name="identity_bodies", kind="json",
                source="colour (CIE Lab) and gradient histograms of the torso below each face, square roots "
-               "(Hellinger), unit norm; list of {track: index in face_tracks, vector, n_sights}; tracks without a torso "
-               "in view are left out"),
+               "(Hellinger), unit norm; list of {track: index in face_tracks, vector, n_sights}; tracks without a "
+               "torso in view are left out"),
     )  # fmt: skip
 
     def process(self, clips: Sequence[DecodedClip], inputs: Sequence[Row]) -> list[Row | Failed]:
