@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from facenet_pytorch import InceptionResnetV1
-from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 
 from processors.identity.mobileface import SIZE_PX
+from store.errors import ModelUnavailable
 
 SEED = 20
 MOBILEFACE_SIZE = 32
@@ -28,6 +27,10 @@ def build_facenet(folder: Path) -> None:
 
 def build_mobileface(folder: Path) -> None:
     """A net of MobileFaceNet's input and output: a mean over `_CELLS` squared cells, and one random layer."""
+    try:
+        from onnx import TensorProto, helper, numpy_helper, save
+    except ModuleNotFoundError as error:
+        raise ModelUnavailable(f"{folder} cannot be built without the package onnx: `uv sync --dev`") from error
     folder.mkdir(parents=True, exist_ok=True)
     n_cells = 3 * _CELLS**2
     layer = np.random.default_rng(SEED).normal(size=(n_cells, MOBILEFACE_SIZE)).astype(np.float32)
@@ -44,4 +47,4 @@ def build_mobileface(folder: Path) -> None:
     )
     # An opset and a format that runtimes of years ago read as well.
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    onnx.save(model, folder / "mobileface.onnx")
+    save(model, folder / "mobileface.onnx")
