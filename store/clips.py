@@ -139,8 +139,10 @@ class ClipTable:
         for column in columns:
             if column.name in taken:
                 raise InputError(
-                    f"column {column.name!r} is one of the clip table's own; give the processor's another name"
+                    f"column {column.name!r} is one of the clip table's own, or of the annotation's; give the"
+                    " processor's another name"
                 )
+            taken.add(column.name)
         schema = pa.schema([key_field("clip_id"), *_FIXED, *declared])
         self._database = database
         self._table = open_table(database, "clips", schema)

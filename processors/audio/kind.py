@@ -71,11 +71,11 @@ class Kind(Processor):
     reads = Reads(audio_rate_hz=16_000, columns=("speech_curve",))
     Options = Options
     columns = (
-        Column(name="sound_kind", kind="json", low=0.0, high=1.0,
+        Column(name="sound_shares", kind="json", low=0.0, high=1.0,
                source="probabilities of speech, wordless voice and other sound, mean of the curves where they are; "
                "silero-vad 6.2 and chosen cues of level, pitch, harmonicity and spectrum"),
         *(Column(name=f"sound_{kind}_curve", kind="curve", low=0.0, high=1.0, rate_hz=CURVE_RATE_HZ,
-                 source="as sound_kind, over the second around each time; None where nothing is audible")
+                 source="as sound_shares, over the second around each time; None where nothing is audible")
           for kind in KINDS),
     )  # fmt: skip
 
@@ -94,7 +94,7 @@ class Kind(Processor):
             f"sound_{kind}_curve": [float(p) if heard else None for p, heard in zip(share, audible, strict=True)]
             for kind, share in shares.items()
         }
-        return curves | {"sound_kind": {kind: float(share[audible].mean()) for kind, share in shares.items()}}
+        return curves | {"sound_shares": {kind: float(share[audible].mean()) for kind, share in shares.items()}}
 
 
 def told(audio: np.ndarray, rate_hz: int, speech_curve: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -173,7 +173,7 @@ def report_kinds(engine: Engine, deeply: list[Measured], emogator: list[Measured
     for sound, result in zip(recordings(DEEPLY), deeply, strict=True):
         groups.setdefault(sound.kind, []).append(result)
     for name, results in groups.items():
-        shares = [r.values["sound_kind"] for r in results if r.values["sound_kind"] is not None]
+        shares = [r.values["sound_shares"] for r in results if r.values["sound_shares"] is not None]
         likeliest = [max(share, key=share.__getitem__) for share in shares]
         told = "  ".join(f"{kind} {likeliest.count(kind) / len(likeliest):.2f}" for kind in shares[0])
         print(f"likeliest kind of {len(shares):3d} recordings of {name:17} {told}")

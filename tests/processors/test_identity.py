@@ -17,7 +17,8 @@ from processors.identity.mobileface import TEMPLATE_PX, similarity
 from processors.identity.quality import face_quality, yaw_degrees
 from processors.profile import create_profile
 from store.errors import ModelUnavailable
-from store.identities import Face, Gallery, Space, link
+from store.identities import Gallery, Space, link
+from store.linking import faces_of
 from tests.processors.made_clips import MEDIA, face_frames, make_clip, seen
 
 WEIGHTS = MEDIA / "weights" / "MobileFaceNet.onnx"
@@ -157,24 +158,6 @@ def mobileface() -> Engine:
     return engine
 
 
-def _faces(row: Row, clip_id: str) -> list[Face]:
-    worn = {one["track"]: np.array(one["vector"], np.float32) for one in row["identity_bodies"]}
-    times = {track["track"]: frozenset(track["times_s"]) for track in row["face_tracks"]}
-    return [
-        Face(
-            clip_id,
-            one["track"],
-            np.array(one["vector"], np.float32),
-            one["quality"],
-            one["time_s"],
-            tuple(one["box_xyxy"]),
-            times[one["track"]],
-            worn.get(one["track"]),
-        )
-        for one in row["identity_faces"]
-    ]
-
-
 @needs_media
 def test_people_who_come_again_after_cuts_have_one_identity_and_no_two_share_one(mobileface: Engine) -> None:
     video = MEDIA / "video"
@@ -190,7 +173,7 @@ def test_people_who_come_again_after_cuts_have_one_identity_and_no_two_share_one
         clip = DecodedClip(str(shot["index"]), 4.0, frames[picked], times_s[picked] - times_s[picked][0], None, 16_000)
         row = mobileface.run([clip])[0].values
         gallery = gallery or Gallery(Space(**row["identity_space"]))
-        faces = _faces(row, clip.clip_id)
+        faces = faces_of(row | {"clip_id": clip.clip_id})
         assert len(faces) == len(shot["identities"])
         for one, identity in link(faces, gallery, nearby):
             # Of two, the woman is on the left.

@@ -128,7 +128,7 @@ def kind_of():
 
 
 def likeliest(row: Row) -> str:
-    return max(row["sound_kind"], key=row["sound_kind"].get)
+    return max(row["sound_shares"], key=row["sound_shares"].get)
 
 
 @pytest.mark.parametrize("sound", [tone(440.0, 3.0), noise(3.0), tone(100.0, 3.0), modulated(50.0, 0.5)])
@@ -147,7 +147,7 @@ def test_kinds_are_a_distribution_where_there_is_sound_and_nothing_elsewhere(kin
     assert [len(curve) for curve in curves] == [40, 40, 40]
     assert [point for curve in curves for point in curve[:18]] == [None] * 54
     np.testing.assert_allclose(np.sum([curve[22:] for curve in curves], axis=0), 1.0)
-    assert sum(row["sound_kind"].values()) == pytest.approx(1.0)
+    assert sum(row["sound_shares"].values()) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("sound", [None, np.zeros(RATE_HZ, np.float32), noise(0.1)])

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from store.codec import encode
@@ -147,6 +148,19 @@ def test_a_snapshot_with_one_of_its_clips_is_withdrawn_and_one_without_stays(tmp
     proof = removed(store, snapshots, request(identity_of(store, MIXED)))
     assert proof.snapshots == ("with",)
     assert sorted(store.clips.tags()) == ["before"]
+
+
+def test_a_snapshot_tells_nothing_of_who_is_seen(tmp_path: Path) -> None:
+    store, _ = filled(tmp_path / "data", (OTHERS,))
+    keep_all(store)
+    publish(store, tmp_path / "snapshots", "one")
+    folder = tmp_path / "snapshots" / "one"
+    names = pq.read_schema(folder / "metadata.parquet").names
+    assert "face_count" in names
+    assert [name for name in names if name.startswith("identity")] == []
+    vector = store.clips.get(OTHERS.clip_ids[0])["identity_faces"][0]["vector"]
+    for trace in (identity_of(store, OTHERS), str(vector[3]), "made:1"):
+        assert files_with(trace, folder) == []
 
 
 def keep_all(store: Store) -> None:
