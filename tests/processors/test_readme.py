@@ -57,7 +57,7 @@ def test_it_keeps_the_contract(
         processor, engine.run(list(clips.values())[::-1]), together
     )
     contract.test_company_changes_nothing(processor, alone, together)
-    contract.test_it_gives_exactly_its_columns(processor, engine, clips)
+    contract.test_it_gives_exactly_its_columns(processor, clips)
     contract.test_values_keep_to_what_the_columns_declare(processor, together)
     contract.test_columns_say_what_they_are(processor)
     contract.test_inputs_stay_as_they_are(processor, clips, together)
