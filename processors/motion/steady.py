@@ -112,6 +112,8 @@ def _agreed(place: np.ndarray, motion: np.ndarray, weights: np.ndarray, toleranc
     for _ in range(REFINEMENTS):
         miss = np.abs(motion - shift - turn * place) / tolerance
         share = weights * np.maximum(0, 1 - (miss / 1.5) ** 2) ** 2
+        if not share.any():  # nothing agrees closely: the hypothesis stays as it is
+            break
         share /= share.sum()
         middle, mean = (share * place).sum(), (share * motion).sum()
         spread = (share * np.abs(place - middle) ** 2).sum()

@@ -309,5 +309,6 @@ def test_weights_of_another_model_are_told(change: str, told: str, models_folder
 
 def test_the_engine_gives_ages_of_the_faces_that_it_finds(engine: Engine, clips: dict[str, DecodedClip]) -> None:
     values = engine.run([clips["normal"]])[0].values
-    assert [one["track"] for one in values["age_tracks"]] == [one["track"] for one in values["face_tracks"]]
+    with_a_face = [one["track"] for one in values["age_tracks"] if one["track"] is not None]
+    assert with_a_face == [one["track"] for one in values["face_tracks"]]
     assert 0.0 < values["minor_probability"] <= 1.0
