@@ -12,12 +12,16 @@ A profile may be another one but for some processors:
     extends = "pretrained"      # a name, or a path to a TOML file that extends none itself
     without = ["track.rtdetr"]
 
+A table `[reason]` says what describes the clips (`processors.reason`): the engine and its options, `optional = true` to
+fall back on the rules where its model is missing, `vocabulary` and `prompt` for files of one's own (from the profile's
+folder), `frames` and `context`. Without it, the rules do.
+
 The profiles that come with Cliploom lie in `processors/profiles`; a path to a TOML file is a profile too.
 """
 
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,16 @@ from store.records import Column
 PROFILES_FOLDER = Path(__file__).parent / "profiles"
 _OWN_KEYS = frozenset({"id", "optional", "licence", "sha256"})
 """Of a line; all others are options of its processor."""
+_MOST_SHOWN = 16
+_REASON_KEYS: Mapping[str, tuple[type, str]] = {
+    "engine": (str, "name one of measured, local and endpoint"),
+    "optional": (bool, "write true or false"),
+    "vocabulary": (str, "give a path to a TOML file"),
+    "prompt": (str, "give a path to a TOML file"),
+    "frames": (int, f"give a number of frames up to {_MOST_SHOWN}"),
+    "context": (int, f"give a number of clips up to {_MOST_SHOWN}"),
+}
+"""Of `[reason]`; all others are options of its engine."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,25 @@ class ModelLine:
     sha256: str | None
     files: tuple[str, ...]
     optional: bool
+
+
+@dataclass(frozen=True)
+class ReasonLine:
+    """What a profile says of the step that describes clips.
+
+    engine: a module of `processors.reason`. options: the engine's. optional: the rules do without it.
+    vocabulary, prompt: files; None: those beside the code. frames: most that are shown of a clip.
+    context: clips before it in its video that the question tells of.
+    """
+
+    engine: str = "measured"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    optional: bool = False
+    vocabulary: Path | None = None
+    prompt: Path | None = None
+    frames: int = 8
+    context: int = 0
+    model: ModelLine | None = None
 
 
 @dataclass(frozen=True)
@@ -85,12 +118,46 @@ def load_profile(name_or_path: str | Path, models_folder: Path | None = None) ->
     """
     path = _profile_path(name_or_path)
     lines = [_line(entry, path, models_folder) for entry in _entries(path)]
+    models = [*(model for _, model, _ in lines), load_reason(path, models_folder).model]
     return create_profile(
         path.stem,
         [processor for processor, _, _ in lines],
         [processor.id for processor, _, optional in lines if optional],
-        [model for _, model, _ in lines if model is not None],
+        [model for model in models if model is not None],
     )
+
+
+def load_reason(name_or_path: str | Path, models_folder: Path | None = None) -> ReasonLine:
+    """What a profile says of the step that describes clips, without importing any processor.
+
+    Raises:
+        SettingsError: no such profile, a file that is no profile, or a `[reason]` that is none.
+    """
+    path = _profile_path(name_or_path)
+    content = _content(path)
+    if "reason" not in content and isinstance(content.get("extends"), str):
+        return load_reason(content["extends"], models_folder)
+    table = content.get("reason", {})
+    if not isinstance(table, dict):
+        raise SettingsError(f"profile {path}: write [reason] as a table, with the name of an engine")
+    own = {name: table[name] for name in _REASON_KEYS if name in table}
+    for name, value in own.items():
+        wanted, told = _REASON_KEYS[name]
+        if type(value) is not wanted or (wanted is int and not 0 <= value <= _MOST_SHOWN):
+            raise SettingsError(f"profile {path}: [reason] has {name} = {value!r}; {told}")
+    files = {name: path.parent / own[name] for name in ("vocabulary", "prompt") if name in own}
+    for name, file in files.items():
+        if not file.is_file():
+            raise SettingsError(f"profile {path}: [reason] names {name} {file}, which is no file")
+    options = {name: value for name, value in table.items() if name not in _REASON_KEYS and name not in _OWN_KEYS}
+    engine = own.get("engine", "measured")
+    named, model = options.get("model"), None
+    if engine == "local" and isinstance(named, str):
+        revision, licence, sha256 = (table.get(name) for name in ("revision", "licence", "sha256"))
+        optional = own.get("optional", False)
+        model = ModelLine("reason.local", named, revision, licence, sha256, Processor.model_files, optional)
+        options = _options({"id": "reason.local"} | options, models_folder)
+    return ReasonLine(options=options, model=model, **own | files)
 
 
 def processor_options(
@@ -135,12 +202,15 @@ def _profile_path(name_or_path: str | Path) -> Path:
 def _entries(path: Path) -> list[Mapping[str, Any]]:
     content = _content(path)
     extended, without = content.pop("extends", None), content.pop("without", [])
+    content.pop("reason", None)
     entries = content.pop("processor", None)
     if content:
         raise SettingsError(
-            f"profile {path} has unknown keys {', '.join(content)}; it holds only extends, without and [[processor]]"
+            f"profile {path} has unknown keys {', '.join(content)}; it holds only extends, without, [reason] and [[processor]]"
         )
-    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+    if entries is None and extended is not None:
+        entries = []
+    elif not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise SettingsError(f"profile {path} names no processor; write at least one [[processor]] with an id")
     return [*_kept(path, extended, without), *entries] if extended is not None or without else entries
 
