@@ -143,7 +143,7 @@ def load_reason(name_or_path: str | Path, models_folder: Path | None = None) -> 
     own = {name: table[name] for name in _REASON_KEYS if name in table}
     for name, value in own.items():
         wanted, told = _REASON_KEYS[name]
-        if type(value) is not wanted or (wanted is int and not 0 <= value <= _MOST_SHOWN):
+        if type(value) is not wanted or (isinstance(value, int) and not 0 <= value <= _MOST_SHOWN):
             raise SettingsError(f"profile {path}: [reason] has {name} = {value!r}; {told}")
     files = {name: path.parent / own[name] for name in ("vocabulary", "prompt") if name in own}
     for name, file in files.items():
@@ -206,7 +206,8 @@ def _entries(path: Path) -> list[Mapping[str, Any]]:
     entries = content.pop("processor", None)
     if content:
         raise SettingsError(
-            f"profile {path} has unknown keys {', '.join(content)}; it holds only extends, without, [reason] and [[processor]]"
+            f"profile {path} has unknown keys {', '.join(content)};"
+            " it holds only extends, without, [reason] and [[processor]]"
         )
     if entries is None and extended is not None:
         entries = []

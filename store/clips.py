@@ -12,7 +12,7 @@ from lancedb.index import FTS, HnswSq
 from lancedb.table import Table
 
 from store.errors import InputError, NotFound
-from store.records import Annotation, Clip, ClipCurated, Column, IdentityLinked
+from store.records import Annotation, Clip, ClipCurated, Column, IdentityLinked, Reasoning
 from store.tables import free_old_versions, key_field, open_table, purge, sql_in, upsert
 
 ClipRow = dict[str, Any]
@@ -50,12 +50,24 @@ _FIXED = (
     pa.field("recipes", pa.string()),
     pa.field("failed", pa.string()),
     # annotation (the attribute columns follow)
+    pa.field("readings", pa.string()),
+    pa.field("origins", pa.string()),
     pa.field("conditioning", pa.string()),
+    pa.field("alternatives", pa.string()),
+    pa.field("caption", pa.string()),
     pa.field("temporal", pa.string()),
     pa.field("affect", pa.string()),
     pa.field("control", pa.string()),
     pa.field("engine", pa.string()),
     pa.field("annotation_recipe", pa.string()),
+    # what the annotation was distilled from
+    pa.field("trace", pa.string()),
+    pa.field("checks", pa.string()),
+    pa.field("contradiction", pa.float32()),
+    pa.field("is_contradicted", pa.bool_()),
+    pa.field("reason_recipe", pa.string()),
+    pa.field("reason_rounds", pa.int32()),
+    pa.field("reason_failed", pa.string()),
     # place among the others
     pa.field("cluster", pa.int32()),
     pa.field("cluster_probability", pa.float32()),
@@ -75,7 +87,23 @@ _FIXED = (
     pa.field("held_for", pa.list_(pa.string())),
     pa.field("decisions", pa.string()),
 )
-_FIXED_JSON = frozenset({"recipes", "failed", "temporal", "affect", "control", "identity_ids", "review", "decisions"})
+_FIXED_JSON = frozenset(
+    {
+        "recipes",
+        "failed",
+        "readings",
+        "origins",
+        "alternatives",
+        "temporal",
+        "affect",
+        "control",
+        "trace",
+        "checks",
+        "identity_ids",
+        "review",
+        "decisions",
+    }
+)
 _VECTOR_INDEX_ROWS = 5_000
 """Below this a scan takes milliseconds (3.7 ms at 1,000 rows, 418 ms at 1,000,000)."""
 
@@ -93,10 +121,19 @@ def clip_of(row: ClipRow) -> Clip:
 
 
 def annotation_columns(annotation: Annotation, recipe: str) -> ClipRow:
-    """What `clips.densified` says of a clip, as columns; each attribute is a column of its own."""
+    """What an annotation says of a clip, as columns; each attribute is a column of its own."""
     body = annotation.model_dump(mode="json")
     attributes = body.pop("attributes")
     return attributes | body | {"annotation_recipe": recipe}
+
+
+def reasoning_columns(reasoning: Reasoning | None) -> ClipRow:
+    """What an annotation was distilled from, as columns."""
+    if reasoning is None:
+        return {}
+    body = reasoning.model_dump(mode="json", include={"trace", "checks", "contradiction", "is_contradicted"})
+    told = {"recipe": reasoning.recipe, "rounds": reasoning.n_rounds, "failed": reasoning.failed}
+    return body | {f"reason_{name}": value for name, value in told.items()}
 
 
 def curation_columns(curated: ClipCurated) -> ClipRow:

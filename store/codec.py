@@ -11,6 +11,9 @@ from pydantic import ValidationError
 
 from store.errors import RecordError
 from store.records import (
+    AnnotationDue,
+    CalibrationAdopted,
+    CalibrationRequested,
     ClipCurated,
     ClipDensified,
     ClipEmbedded,
@@ -45,11 +48,14 @@ RECORD_TYPES: dict[str, type[Record]] = {
         FootageContinued,
         ClipSegmented,
         ClipEmbedded,
+        AnnotationDue,
         ClipDensified,
         ClipsStored,
         ClipCurated,
         IdentityLinked,
         IdentityDecided,
+        CalibrationRequested,
+        CalibrationAdopted,
         ConceptChanged,
         TrainingRequested,
         TrainingProgress,
@@ -75,7 +81,23 @@ def _dead_letter_1(body: Json) -> Json:
     return body | {"origin_partition": None, "origin_offset": None, "kind": "exhausted" if passing else "refused"}
 
 
-UPGRADES: Mapping[tuple[str, int], Upgrade] = {(DeadLetter.topic, 1): _dead_letter_1}
+def _clip_densified_1(body: Json) -> Json:
+    """Version 1 had one term to an attribute, all of them measured, and nothing that it was distilled from."""
+    attributes = body["annotation"]["attributes"]
+    known = {name: term for name, term in attributes.items() if term is not None}
+    told: Json = {
+        "readings": {name: {term: 1.0} for name, term in known.items()},
+        "origins": dict.fromkeys(known, body["annotation"]["engine"]),
+        "alternatives": [],
+        "caption": None,
+    }
+    return body | {"annotation": body["annotation"] | told, "reasoning": None}
+
+
+UPGRADES: Mapping[tuple[str, int], Upgrade] = {
+    (DeadLetter.topic, 1): _dead_letter_1,
+    (ClipDensified.topic, 1): _clip_densified_1,
+}
 """(type, version) to the step that leads to the version after it."""
 
 

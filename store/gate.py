@@ -34,7 +34,7 @@ class GateOptions:
     @property
     def recipe(self) -> str:
         """Hash of the thresholds."""
-        return digest(["gate", 2, asdict(self)])[:16]
+        return digest(["gate", 3, asdict(self)])[:16]
 
 
 def load_gate(path: Path | None) -> GateOptions:
@@ -90,6 +90,7 @@ def judge(row: ClipRow, source: Mapping[str, Any] | None, options: GateOptions) 
         (judge_age(row, released, options.age),),
         filtered(row, options.filters, review),
         _outlier(row, options, review),
+        _reasoning(row, review),
         _review(review),
     )
     return tuple(decision.model_copy(update={"recipe": options.recipe}) for rule in rules for decision in rule)
@@ -134,6 +135,28 @@ def _outlier(row: ClipRow, options: GateOptions, review: Mapping[str, Any] | Non
         score=float(row["outlier_score"]),
         threshold=options.outlier_score,
         by=review["by"] if review is not None and wanted else "clustering",
+    )
+
+
+def _reasoning(row: ClipRow, review: Mapping[str, Any] | None) -> Iterator[Decision]:
+    if row.get("is_contradicted") is None:
+        return
+    wanted = review is not None and review["verdict"] == "keep"
+    if wanted:
+        held, reason = False, "a person keeps it"
+    elif row["is_contradicted"]:
+        held, reason = (
+            True,
+            "its description contradicts what was measured, also on a second look; a review may keep it",
+        )
+    else:
+        held, reason = False, "its description agrees with what was measured"
+    yield Decision(
+        rule="reasoning",
+        verdict="hold" if held else "keep",
+        reason=reason,
+        score=float(row["contradiction"]),
+        by=review["by"] if review is not None and wanted else str(row["engine"]),
     )
 
 

@@ -22,6 +22,8 @@ from fsspec.implementations.local import LocalFileSystem
 from store.errors import InputError, NotFound, Unavailable
 
 _KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}\.[a-z0-9]{1,16}")
+_NAME = re.compile(r"answers/[0-9a-f]{2}/[0-9a-f]{32}(/[0-9a-f]{16}\.json)?")
+"""Objects that are found by name and may change, and the folder of a clip's (see `store.answers`)."""
 _CHUNK_BYTES = 1 << 20
 _UNFINISHED = ".unfinished-"
 _WAITS_S = (0.1, 0.4, 1.6, 6.4)
@@ -97,15 +99,31 @@ class MediaStore:
         except FileNotFoundError:
             return
 
+    def write_named(self, name: str, data: bytes) -> None:
+        """Write, or replace, an object that is found by name; durable on return."""
+        self._reach(lambda: self._write(name, iter((data,))))
+
+    def read_named(self, name: str) -> bytes | None:
+        """A named object's bytes; None where there is none."""
+        try:
+            return self._reach(lambda: self._fs.cat_file(self._path(name)))
+        except FileNotFoundError:
+            return None
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the objects in a folder of named ones, in order."""
+        found = [path[len(self._root) + 1 :] for path in self._reach(lambda: self._fs.find(self._path(folder)))]
+        return sorted(name for name in found if _NAME.fullmatch(name))
+
     def keys(self) -> list[str]:
-        """Keys of all objects, in order."""
+        """Keys of all objects, in order; named ones have none."""
         found = [path[len(self._root) + 1 :] for path in self._reach(lambda: self._fs.find(self._root))]
         return sorted(key for key in found if _KEY.fullmatch(key))
 
     def sweep(self, before: datetime) -> None:
         """Delete what is left of writes that were killed before that time."""
         if self._local:
-            for path in Path(self._root).glob(f"*/{_UNFINISHED}*"):
+            for path in Path(self._root).rglob(f"{_UNFINISHED}*"):
                 if path.stat().st_mtime < before.timestamp():
                     path.unlink()
 
@@ -143,7 +161,7 @@ class MediaStore:
                 self._sleep(wait_s * random.uniform(0.8, 1.2))
 
     def _path(self, key: str) -> str:
-        if not _KEY.fullmatch(key):
+        if not _KEY.fullmatch(key) and not _NAME.fullmatch(key):
             raise InputError(f"{key!r} is no media key; keys look like ab/<64 hex digits>.mp4")
         return f"{self._root}/{key}"
 

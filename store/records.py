@@ -139,6 +139,8 @@ class Affect(Value):
     """Probabilities over negative, neutral, positive; they sum to 1."""
     arousal_trend: float | None
     """Slope of the arousal curve over the clip, per second, in [-1, 1]."""
+    valence_trend: float | None = None
+    """Slope of the valence curve, likewise."""
     evidence: tuple[str, ...] = ()
     """Names of the columns that the judgement rests on."""
 
@@ -149,6 +151,15 @@ class Control(Value):
     names: tuple[str, ...]
     values: tuple[float, ...]
     present: tuple[bool, ...]
+    calibration: str = "vocabulary"
+    """Id of the quantiles that give the values; `vocabulary`: the fixed tables in it."""
+
+
+class Alternative(Value):
+    """A conditioning string that a clip may carry, and how probable its reading is."""
+
+    text: str
+    weight: float
 
 
 class Annotation(Value):
@@ -156,13 +167,51 @@ class Annotation(Value):
 
     attributes: dict[str, str | None]
     """Attribute bundle over the closed vocabulary; None where unknown."""
+    readings: dict[str, dict[str, float]]
+    """Probabilities of the terms of each attribute that is known; what they leave of 1 is unknown."""
+    origins: dict[str, str]
+    """What each known attribute comes from: `measured`, or the engine's id."""
     temporal: tuple[Span, ...]
     affect: Affect
     conditioning: str
-    """Short, stable string: closed vocabulary, fixed slot order."""
+    """Short, stable string: closed vocabulary, fixed slot order, at most 75 tokens of CLIP."""
+    alternatives: tuple[Alternative, ...]
+    """Strings with their weights where the clip is ambiguous, `conditioning` first; empty where it is not."""
+    caption: str | None
+    """A plain sentence, for families that are trained on such."""
     control: Control
     engine: str
     """What reasoned: `measured` for the rules, else the model's id."""
+
+
+class Check(Value):
+    """One claim of a trace, held against what was measured."""
+
+    claim: str
+    measured: str
+    """What speaks for or against it; empty where nothing does."""
+    verdict: Literal["supported", "contradicted", "unchecked"]
+    score: float
+    """Strength of the contradiction in [0, 1]; 0 where it is supported or unchecked."""
+
+
+class Reasoning(Value):
+    """What a reasoner said of a clip, and what that is worth. Its raw thinking is kept apart (`store.answers`)."""
+
+    trace: Json
+    """See `processors.reason.trace.Trace`."""
+    checks: tuple[Check, ...]
+    contradiction: float
+    """Mean strength of contradiction over the claims that could be checked, in [0, 1]; 0 where none could."""
+    is_contradicted: bool
+    """Too many claims contradict what was measured, also after the engine was told: a person must look."""
+    engine: str
+    recipe: str
+    """Hash of all that determines the questions."""
+    n_rounds: int
+    """Times that the clip was asked about."""
+    failed: str | None
+    """Why the profile's engine has no answer here, so that the rules stand in; None where it has."""
 
 
 class Decision(Value):
@@ -300,14 +349,31 @@ class ClipEmbedded(Record):
         return self.clip_id
 
 
+class AnnotationDue(Record):
+    """A clip that is measured already is to be annotated anew: what its annotation depends on changed."""
+
+    topic: ClassVar[str] = "annotations.due"
+    clip_id: str
+    video_id: str
+    reason: str
+
+    @property
+    def key(self) -> str:
+        return self.clip_id
+
+
 class ClipDensified(Record):
     """The annotation of a clip."""
 
     topic: ClassVar[str] = "clips.densified"
+    version: ClassVar[int] = 2
     clip_id: str
     video_id: str
     annotation: Annotation
+    reasoning: Reasoning | None
+    """None: written before there was any."""
     recipe: str
+    """Hash of all that determines the annotation, given the measurements."""
 
     @property
     def key(self) -> str:
@@ -384,6 +450,40 @@ class IdentityDecided(Record):
     @property
     def key(self) -> str:
         return self.decision_id
+
+
+class CalibrationRequested(Record):
+    """The control vectors are to be measured by the quantiles of the dataset as it is now."""
+
+    topic: ClassVar[str] = "calibrations.requested"
+    request_id: str
+    by: str
+    reason: str
+    requested_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.request_id
+
+
+class CalibrationAdopted(Record):
+    """The tables that the control vectors are measured by from here on."""
+
+    topic: ClassVar[str] = "calibrations.adopted"
+    request_id: str
+    calibration_id: str
+    """Hash of the tables."""
+    tables: dict[str, tuple[tuple[float, float], ...]]
+    """Control to (measured value, level in [-1, 1]) pairs; controls that are not here keep the vocabulary's."""
+    n_clips: dict[str, int]
+    """Control to the number of clips that its quantiles are of."""
+    by: str
+    reason: str
+    adopted_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.request_id
 
 
 class ConceptChanged(Record):

@@ -17,6 +17,7 @@ DOCUMENTS = (
     "reviews",
     "removals",
     "identity_decisions",
+    "calibrations",
     "concepts",
     "runs",
     "snapshots",
@@ -34,6 +35,7 @@ class Store:
     sources: by name; licence as last submitted, `released` (age, licence: who, why, when).
     reviews, removals: the ledger of people's decisions and the proofs of removal.
     identity_decisions: by decision id; merges, splits and what was undone.
+    calibrations: by request id; requested or adopted.
     concepts: by name; the last `concepts.changed`.
     runs: by run id; requested, running, succeeded, failed or withdrawn.
     snapshots: by tag; requested, created, failed or withdrawn.
@@ -47,6 +49,7 @@ class Store:
     reviews: DocumentTable
     removals: DocumentTable
     identity_decisions: DocumentTable
+    calibrations: DocumentTable
     concepts: DocumentTable
     runs: DocumentTable
     snapshots: DocumentTable

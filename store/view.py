@@ -9,10 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from store.clips import ClipRow, annotation_columns, curation_columns, linked_columns, segmented_columns, stage_of
+from store.clips import (
+    ClipRow,
+    annotation_columns,
+    curation_columns,
+    linked_columns,
+    reasoning_columns,
+    segmented_columns,
+    stage_of,
+)
 from store.gate import GateOptions, judge, verdict_of
 from store.identity_decisions import Decisions, mentioned, split_identity
 from store.records import (
+    CalibrationAdopted,
+    CalibrationRequested,
     ClipCurated,
     ClipDensified,
     ClipEmbedded,
@@ -303,6 +313,13 @@ def _letter_status(letter: Json) -> str:
     return max(known)[2]
 
 
+def _calibration(record: CalibrationRequested | CalibrationAdopted, tables: Tables) -> None:
+    known = tables["calibrations"].get(record.request_id) or {}
+    is_adopted = isinstance(record, CalibrationAdopted) or known.get("status") == "adopted"
+    body = known | record.model_dump(mode="json") | {"status": "adopted" if is_adopted else "requested"}
+    tables["calibrations"].put(record.request_id, body)
+
+
 def _concept(record: ConceptChanged, tables: Tables) -> None:
     body = record.model_dump(mode="json")
     tables["concepts"].put(record.concept, body | {"status": "ready" if record.ready else "waiting"})
@@ -379,6 +396,8 @@ _DOCUMENT_FOLDS: dict[type[Record], Callable[[Any, Tables], None]] = {
     FootageSegmented: _segmented,
     ReviewDecided: _reviewed,
     IdentityDecided: _identity_decided,
+    CalibrationRequested: _calibration,
+    CalibrationAdopted: _calibration,
     DeadLetter: _dead,
     DeadReplayed: _letter_decided,
     DeadDropped: _letter_decided,
@@ -400,7 +419,8 @@ def _embedded_columns(record: ClipEmbedded) -> ClipRow:
 
 
 def _densified_columns(record: ClipDensified) -> ClipRow:
-    return annotation_columns(record.annotation, record.recipe) | {"video_id": record.video_id}
+    annotated = annotation_columns(record.annotation, record.recipe)
+    return annotated | reasoning_columns(record.reasoning) | {"video_id": record.video_id}
 
 
 def _dead_columns(record: DeadLetter) -> ClipRow:

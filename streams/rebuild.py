@@ -21,7 +21,8 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from processors.distill.annotate import Annotator
+from processors.distill.vocabulary import DEFAULT_VOCABULARY, load_vocabulary
+from processors.profile import load_reason
 from store.codec import decode
 from store.errors import CliploomError, Conflict, NotFound, RecordError, Unavailable
 from store.gate import GateOptions, load_gate
@@ -55,6 +56,8 @@ ORDER = (
     "clips.curated",
     "identities.linked",
     "identities.decided",
+    "calibrations.requested",
+    "calibrations.adopted",
     "concepts.changed",
     "training.requested",
     "training.progress",
@@ -66,7 +69,7 @@ ORDER = (
     "dead.dropped",
 )
 """Removals first, so that what was removed never comes back, not even for a moment; what a decision speaks of before
-the decision. `clips.stored` says nothing of its own."""
+the decision. `clips.stored` and `annotations.due` say nothing of their own."""
 
 
 class KeepingMedia(MediaStore):
@@ -230,8 +233,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         gate = load_gate(parsed.gate)
         embedding = Child("embed", "streams.workers.embed", str(parsed.data), parsed.profile, "cpu")
-        columns = (*asyncio.run(measured_columns(embedding)), *Annotator().columns)
+        measured = asyncio.run(measured_columns(embedding))
         embedding.kill()
+        vocabulary = load_vocabulary(load_reason(parsed.profile).vocabulary or DEFAULT_VOCABULARY)
+        columns = (*measured, *vocabulary.columns)
         kafka = KafkaSettings.read(parsed.broker, os.environ)
         built = rebuild(kafka, parsed.data, columns, parsed.replace, _tell, utc_now(), gate)
     except CliploomError as error:

@@ -11,6 +11,9 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from store.errors import SettingsError, Unavailable
 from store.kafka import KafkaSettings
 from store.records import (
+    AnnotationDue,
+    CalibrationAdopted,
+    CalibrationRequested,
     ClipCurated,
     ClipDensified,
     ClipEmbedded,
@@ -92,10 +95,13 @@ TOPICS: tuple[Topic, ...] = (
     Topic(ClipSegmented.topic, "clip_id", spread=True, compacted=True),
     Topic(ClipEmbedded.topic, "clip_id", spread=True, compacted=True),
     Topic(ClipDensified.topic, "clip_id", spread=True, compacted=True),
+    Topic(AnnotationDue.topic, "clip_id", spread=True, retention_ms=7 * _DAY_MS),
     Topic(ClipsStored.topic, "clips", spread=False, retention_ms=7 * _DAY_MS),
     Topic(ClipCurated.topic, "clip_id", spread=True, compacted=True),
     Topic(IdentityLinked.topic, "clip_id", spread=True, compacted=True),
     Topic(IdentityDecided.topic, "decision_id", spread=False),
+    Topic(CalibrationRequested.topic, "request_id", spread=False),
+    Topic(CalibrationAdopted.topic, "request_id", spread=False),
     Topic(ConceptChanged.topic, "concept", spread=False),
     Topic(TrainingRequested.topic, "run_id", spread=False),
     Topic(TrainingProgress.topic, "run_id", spread=False, compacted=True),

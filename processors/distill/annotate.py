@@ -1,109 +1,203 @@
-"""From a clip's measurements to its annotation: reason, then distil the trace. No input or output once made."""
+"""From a clip's reasoning and measurements to its annotation: deterministic, without input or output."""
 
-from collections.abc import Mapping
-from pathlib import Path
+import itertools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from processors.distill.vocabulary import DEFAULT_VOCABULARY, Vocabulary, load_vocabulary
-from processors.reason.rules import ENGINE, reason
-from processors.reason.trace import Trace
+from processors.distill.vocabulary import Table, Vocabulary
+from processors.reason.rules import Measured, changes_of, measured_controls, reason
+from processors.reason.trace import MEASURED, Feeling, Finding, Trace
 from store.errors import InputError
-from store.records import Affect, Annotation, Column, Control, digest
+from store.records import Affect, Alternative, Annotation, Column, Control, Reasoning, digest
 
-_VERSION = 1
+MOST_TOKENS = 75
+"""Of a conditioning string: what CLIP's text encoder reads beside its two own."""
+LEAST_WEIGHT = 0.25
+"""Chosen: a string that is less probable than this is no alternative worth training on."""
+MOST_ALTERNATIVES = 4
+_VERSION = 2
+_FIXED = "vocabulary"
+"""Name of the tables that the vocabulary holds."""
 
 
-class Annotator:
-    """Makes annotations by one vocabulary with the rule-based reasoner.
+class Distiller:
+    """Makes annotations by one vocabulary and one calibration.
 
     Args:
-        vocabulary: path of a TOML file in the form of `vocabulary.toml`.
-
-    Raises:
-        SettingsError: the file is not there or no vocabulary.
+        count_tokens: tokens of a text as CLIP counts them.
+        tables: control to the table that its values are read through; those that are missing are the vocabulary's.
+        calibration: id of the tables.
     """
 
-    def __init__(self, vocabulary: Path = DEFAULT_VOCABULARY) -> None:
-        self.vocabulary = load_vocabulary(vocabulary)
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        count_tokens: Callable[[str], int],
+        tables: Mapping[str, Table] | None = None,
+        calibration: str = _FIXED,
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.calibration = calibration
+        self._count_tokens = count_tokens
+        self._controls = {
+            control.name: control.model_copy(update={"table": (tables or {}).get(control.name, control.table)})
+            for control in vocabulary.controls
+        }
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """A text column for each attribute."""
         return self.vocabulary.columns
 
-    @property
-    def recipe(self) -> str:
-        """Hash of all that determines an annotation, given the measurements."""
-        return digest(["annotation", _VERSION, ENGINE, self.vocabulary.recipe])[:16]
-
-    def annotate(self, clip_id: str, duration_s: float, values: Mapping[str, Any]) -> Annotation:
-        """The annotation of a clip.
+    def recipe(self, reasoned_by: str) -> str:
+        """Hash of all that determines an annotation, given the measurements.
 
         Args:
-            values: measured columns by name; None or absent where nothing was measured, which the annotation
-                leaves unknown.
+            reasoned_by: recipe of the reasoning.
+        """
+        return digest(["annotation", _VERSION, self.vocabulary.recipe, self.calibration, reasoned_by])[:16]
+
+    def distil(self, clip_id: str, duration_s: float, values: Mapping[str, Any], reasoning: Reasoning) -> Annotation:
+        """The annotation of a clip.
+
+        An attribute is what was measured where that is sure enough, and what the engine says elsewhere: so it does not
+        hang on the mood of a model where it need not.
+
+        Args:
+            values: measured columns by name; None or absent where nothing was measured.
 
         Raises:
             InputError: a value has not the form of its column.
         """
         try:
-            return distilled(reason(values, duration_s, self.vocabulary), values, self.vocabulary)
-        except (TypeError, KeyError) as error:
+            return self._distil(duration_s, values, reasoning)
+        except (TypeError, KeyError, ValueError) as error:
             raise InputError(
                 f"clip {clip_id}: a measured value has not the form of its column ({type(error).__name__}: {error});"
                 " measure the clip again with the profile of this service"
             ) from error
 
+    def _distil(self, duration_s: float, values: Mapping[str, Any], reasoning: Reasoning) -> Annotation:
+        said = Trace.model_validate(reasoning.trace)
+        measured = said if reasoning.engine == MEASURED else reason(values, duration_s, self.vocabulary)
+        least = self.vocabulary.least_confidence
+        chosen: dict[str, Finding] = {}
+        origins: dict[str, str] = {}
+        for slot in self.vocabulary.slots:
+            for finding, origin in (
+                (measured.findings[slot.name], MEASURED),
+                (said.findings[slot.name], reasoning.engine),
+            ):
+                if finding.confidence >= least:
+                    chosen[slot.name], origins[slot.name] = finding, origin
+                    break
+        attributes = {
+            slot.name: chosen[slot.name].term if slot.name in chosen else None for slot in self.vocabulary.slots
+        }
+        clip = Measured.of(values, duration_s, self.vocabulary)
+        alternatives = self._alternatives(attributes, chosen)
+        return Annotation(
+            attributes=attributes,
+            readings={name: _shares(finding) for name, finding in chosen.items()},
+            origins=origins,
+            temporal=changes_of(values, duration_s, self.vocabulary) or (),
+            affect=_affect(values, said.feeling, reasoning.engine, self.vocabulary.changes.rate_hz),
+            conditioning=self.conditioning(attributes),
+            alternatives=alternatives,
+            caption=said.caption,
+            control=self._control(clip),
+            engine=reasoning.engine,
+        )
 
-def distilled(trace: Trace, values: Mapping[str, Any], vocabulary: Vocabulary) -> Annotation:
-    """The annotation that a trace and the measurements amount to, whatever engine wrote the trace."""
-    attributes = {
-        finding.slot: finding.term if finding.confidence >= vocabulary.least_confidence else None
-        for finding in trace.findings
-    }
-    return Annotation(
-        attributes=attributes,
-        temporal=trace.changes,
-        affect=_affect(values, vocabulary.changes.rate_hz),
-        conditioning=conditioning(attributes, vocabulary),
-        control=_control(trace, vocabulary),
-        engine=trace.engine,
-    )
+    def conditioning(self, attributes: Mapping[str, str | None]) -> str:
+        """The phrases of the known attributes in the vocabulary's order; what is unknown is not named.
+
+        Equal attributes give equal strings. Of more than `MOST_TOKENS` tokens the last phrases are left out. Empty
+        where nothing is known that has a phrase.
+        """
+        phrases = [
+            phrase
+            for slot in self.vocabulary.slots
+            if (term := attributes.get(slot.name)) is not None and (phrase := slot.phrase(term))
+        ]
+        while phrases and self._count_tokens(", ".join(phrases)) > MOST_TOKENS:
+            phrases.pop()
+        return ", ".join(phrases)
+
+    def _alternatives(
+        self, attributes: Mapping[str, str | None], chosen: Mapping[str, Finding]
+    ) -> tuple[Alternative, ...]:
+        """The probable strings of an ambiguous clip: every combination of the likely readings, as if independent."""
+        options: dict[str, list[tuple[str, float]]] = {}
+        for name, finding in chosen.items():
+            shares = _shares(finding)
+            known = sum(shares.values())
+            likely = [(term, share / known) for term, share in shares.items() if share / known >= LEAST_WEIGHT]
+            if len(likely) > 1:
+                options[name] = likely
+        weights: dict[str, float] = {}
+        for readings in itertools.product(*options.values()) if options else ():
+            text = self.conditioning(
+                {**attributes, **{n: term for n, (term, _) in zip(options, readings, strict=True)}}
+            )
+            weights[text] = weights.get(text, 0.0) + float(np.prod([share for _, share in readings]))
+        first = self.conditioning(attributes)
+        ranked = sorted(weights, key=lambda text: (text != first, -weights[text], text))[:MOST_ALTERNATIVES]
+        if len(ranked) < 2:
+            return ()
+        total = sum(weights[text] for text in ranked)
+        return tuple(Alternative(text=text, weight=round(weights[text] / total, 4)) for text in ranked)
+
+    def _control(self, clip: Measured) -> Control:
+        found = measured_controls(clip)
+        levels = {name: self._controls[name].level(value) for name, (value, _) in found.items()}
+        return Control(
+            names=tuple(self._controls),
+            values=tuple(round(levels.get(name, 0.0), 6) for name in self._controls),
+            present=tuple(name in levels for name in self._controls),
+            calibration=self.calibration,
+        )
 
 
-def conditioning(attributes: Mapping[str, str | None], vocabulary: Vocabulary) -> str:
-    """The phrases of the known attributes in the vocabulary's order; what is unknown is not named.
-
-    Equal attributes give equal strings. Empty where nothing is known that has a phrase.
-    """
-    phrases = (slot.phrase(term) for slot in vocabulary.slots if (term := attributes.get(slot.name)) is not None)
-    return ", ".join(phrase for phrase in phrases if phrase)
+def _shares(finding: Finding) -> dict[str, float]:
+    """Probabilities of the readings; they sum to 1 at most."""
+    total = max(100, sum(one.pct for one in finding.readings))
+    return {one.term: round(one.pct / total, 4) for one in finding.readings}
 
 
-def _affect(values: Mapping[str, Any], rate_hz: float) -> Affect:
+def _affect(values: Mapping[str, Any], said: Feeling, engine: str, rate_hz: float) -> Affect:
+    """Soft affect as measured; what was not measured is the engine's."""
+    evidence = (*(values.get("arousal_evidence") or ()), *(values.get("valence_evidence") or ()))
+    arousal, valence = values.get("arousal"), values.get("valence")
+    if arousal is None and said.arousal is not None:
+        arousal, evidence = _percents(said.arousal.model_dump()), (*evidence, f"{engine}: arousal")
+    if valence is None and said.valence is not None:
+        valence, evidence = _percents(said.valence.model_dump()), (*evidence, f"{engine}: valence")
     return Affect(
-        arousal=values.get("arousal"),
-        valence=values.get("valence"),
+        arousal=arousal,
+        valence=valence,
         arousal_trend=_trend(values.get("arousal_curve"), rate_hz),
-        evidence=(*(values.get("arousal_evidence") or ()), *(values.get("valence_evidence") or ())),
+        valence_trend=_trend(values.get("valence_curve"), _VALENCE_RATE_HZ),
+        evidence=evidence,
     )
 
 
-def _trend(curve: list[float] | None, rate_hz: float) -> float | None:
-    """Least-squares slope per second, in [-1, 1]; None for less than two points."""
-    if curve is None or len(curve) < 2:
+_VALENCE_RATE_HZ = 2.0
+"""Of the column valence_curve."""
+
+
+def _percents(shares: Mapping[str, int]) -> dict[str, float] | None:
+    total = sum(shares.values())
+    return {name.removesuffix("_pct"): share / total for name, share in shares.items()} if total else None
+
+
+def _trend(curve: list[float | None] | None, rate_hz: float) -> float | None:
+    """Least-squares slope per second, in [-1, 1]; None for less than two known points."""
+    known = [(i / rate_hz, point) for i, point in enumerate(curve or ()) if point is not None]
+    if len(known) < 2:
         return None
-    slope = float(np.polyfit(np.arange(len(curve)) / rate_hz, curve, 1)[0])
+    times_s, points = np.array(known).T
+    slope = float(np.polyfit(times_s, points, 1)[0])
     return round(min(1.0, max(-1.0, slope)), 6)
-
-
-def _control(trace: Trace, vocabulary: Vocabulary) -> Control:
-    levels = {signal.name: signal.level for signal in trace.signals}
-    names = tuple(control.name for control in vocabulary.controls)
-    return Control(
-        names=names,
-        values=tuple(round(levels.get(name, 0.0), 6) for name in names),
-        present=tuple(name in levels for name in names),
-    )

@@ -1,7 +1,14 @@
 """The closed vocabulary of annotations, read from TOML: slots and their terms, controls and their tables, limits.
 
-The vocabulary that comes with Cliploom is `vocabulary.toml` beside this file. It is data, so that another one can
-be given; what each number means is written there.
+The vocabulary that comes with Cliploom is `vocabulary.toml` beside this file; what each number means is written there.
+It is data, so that a project can have its own, or add to it:
+
+    extends = "default"
+
+    [[slots]]
+    name = "setting"          # a new slot is added, one that is there gets these terms on top, or in place of its own
+    asked = true
+    terms = [{ name = "kitchen", phrase = "kitchen", meaning = "Where food is made.", synonyms = ["galley"] }]
 """
 
 import tomllib
@@ -22,9 +29,10 @@ RULE_TERMS = {
     "palette": {"grey", "mixed"},
     "tension": set[str](),
     "interaction": {"alone", "together", "near", "apart"},
+    "expression": {"neutral", "happy", "sad", "angry", "fear", "surprise", "disgust", "contempt"},
 }
 """Slots that the reasoner fills by a rule, and the terms that the rules give."""
-RULE_CONTROLS = {"arousal", "tension"}
+RULE_CONTROLS = {"arousal", "valence", "tension"}
 """Controls that the reasoner computes."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
@@ -38,6 +46,10 @@ class Term(Value):
     phrase: str = ""
     """What the conditioning string says; empty where the term goes without saying."""
     meaning: str
+    example: str = ""
+    """A clip that it fits, for whoever annotates, a person or a model."""
+    synonyms: tuple[str, ...] = ()
+    """Other words for it, which are folded into it."""
     low: float | None = None
     """Least value of the slot's column, inclusive; None for the slot's first term."""
 
@@ -49,6 +61,10 @@ class Slot(Value):
     meaning: str
     column: str | None = None
     """None: a rule of the reasoner's fills the slot."""
+    asked: bool = False
+    """Nothing measures it: only an engine that looks fills it."""
+    blur: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Around each `low`, as a share of it, both terms are possible: a measurement is not exact."""
     terms: tuple[Term, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -69,20 +85,52 @@ class Slot(Value):
             return value if any(term.name == value for term in self.terms) else None
         return [term.name for term in self.terms if term.low is None or value >= term.low][-1]
 
+    def chances(self, value: float) -> dict[str, float]:
+        """Probability of each term that a measured number may fall into, in the order of the terms.
+
+        Across a border `low` the upper term's chance rises evenly from 0 to 1 between `low (1 - blur)` and
+        `low (1 + blur)`.
+        """
+        above = [1.0]
+        for term in self.terms[1:]:
+            assert term.low is not None
+            half = abs(term.low) * self.blur
+            above.append(
+                min(1.0, max(0.0, (value - term.low + half) / (2 * half))) if half else float(value >= term.low)
+            )
+        shares = [at_least - more for at_least, more in zip(above, [*above[1:], 0.0], strict=True)]
+        return {term.name: share for term, share in zip(self.terms, shares, strict=True) if share > 0.0}
+
+    def fold(self, words: str) -> str | None:
+        """The term that a word or phrase means: its name, phrase or a synonym, whatever the case and the hyphens."""
+        said = _plain(words)
+        for term in self.terms:
+            if said in {_plain(word) for word in (term.name, term.phrase, *term.synonyms) if word}:
+                return term.name
+        return None
+
     def phrase(self, name: str) -> str:
         """What the conditioning string says for a term."""
         return next(term.phrase for term in self.terms if term.name == name)
 
 
+def _plain(words: str) -> str:
+    return " ".join(words.casefold().replace("-", " ").replace("_", " ").split())
+
+
+Table = tuple[tuple[float, float], ...]
+"""(measured value, level in [-1, 1]) pairs, both ascending; linear between them, flat beyond."""
+
+
 class Control(Value):
-    """One number of the control vector: a fixed table from a measurement to [-1, 1]."""
+    """One number of the control vector: a table from a measurement to [-1, 1]."""
 
     name: Name
     meaning: str
     column: str | None = None
     """None: the reasoner computes the value."""
-    table: tuple[tuple[float, float], ...] = Field(min_length=2)
-    """(measured value, level) pairs, both ascending; linear between them, flat beyond."""
+    table: Table = Field(min_length=2)
+    """What holds until the dataset has a calibration of its own (`processors.distill.calibrate`)."""
 
     @model_validator(mode="after")
     def _table_ascends(self) -> "Control":
@@ -165,8 +213,12 @@ class Vocabulary(Value):
             )
             if missing := given - {term.name for term in slot.terms}:
                 raise ValueError(f"slot {slot.name!r} lacks the terms {sorted(missing)}, which its rule gives")
-            if slot.column is None and slot.name not in RULE_TERMS:
-                raise ValueError(f"slot {slot.name!r} needs a `column`; rules fill only {', '.join(RULE_TERMS)}")
+            if slot.column is None and slot.name not in RULE_TERMS and not slot.asked:
+                rules = ", ".join(RULE_TERMS)
+                raise ValueError(f"slot {slot.name!r} needs a `column`, or `asked = true`; rules fill only {rules}")
+            words = [_plain(word) for term in slot.terms for word in {term.name, term.phrase, *term.synonyms} if word]
+            if twice := {word for word in words if words.count(word) > 1 and not _one_terms(slot, word)}:
+                raise ValueError(f"slot {slot.name!r}: {sorted(twice)} mean more than one term")
         for table in self.controls:
             if table.column is None and table.name not in RULE_CONTROLS:
                 raise ValueError(f"control {table.name!r} needs a `column`; computed are only {sorted(RULE_CONTROLS)}")
@@ -179,6 +231,29 @@ class Vocabulary(Value):
     def recipe(self) -> str:
         """Hash of the whole content."""
         return digest(self.model_dump(mode="json"))[:16]
+
+    @property
+    def asked(self) -> str:
+        """Slots and terms with their meanings, as a model is told of them."""
+        lines = []
+        for slot in self.slots:
+            lines.append(f"{slot.name}: {slot.meaning}")
+            for term in slot.terms:
+                example = f" Example: {term.example}" if term.example else ""
+                lines.append(f"  {term.name}: {term.meaning}{example}")
+        return "\n".join(lines)
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Every single word of the names, phrases and synonyms."""
+        said = [word for slot in self.slots for term in slot.terms for word in (term.name, term.phrase, *term.synonyms)]
+        return frozenset(part for words in said for part in _plain(words).split())
+
+    @property
+    def control_columns(self) -> tuple[str, ...]:
+        """Measured columns that the control vector is read from."""
+        own = {control.column for control in self.controls if control.column is not None}
+        return tuple(sorted(own | set(self.changes.curves) | {"arousal", "valence", "body_tension", "face_tension"}))
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -197,7 +272,12 @@ class Vocabulary(Value):
         return next(control for control in self.controls if control.name == name)
 
 
-def load_vocabulary(path: Path) -> Vocabulary:
+def _one_terms(slot: Slot, word: str) -> bool:
+    """Whether a word that is written twice stands for one term all the same (its name and its phrase)."""
+    return len({term.name for term in slot.terms if word in map(_plain, (term.name, term.phrase, *term.synonyms))}) == 1
+
+
+def load_vocabulary(path: Path = DEFAULT_VOCABULARY) -> Vocabulary:
     """The vocabulary in a TOML file.
 
     Raises:
@@ -209,6 +289,10 @@ def load_vocabulary(path: Path) -> Vocabulary:
         raise SettingsError(f"vocabulary {path} cannot be read: {error.strerror}; give an existing file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"vocabulary {path} is not TOML: {error}") from error
+    if (extended := content.pop("extends", None)) is not None:
+        if extended != "default":
+            raise SettingsError(f'vocabulary {path} extends {extended!r}; only "default" can be extended')
+        content = _added(tomllib.loads(DEFAULT_VOCABULARY.read_text(encoding="utf-8")), content)
     try:
         return Vocabulary.model_validate(content)
     except ValidationError as error:
@@ -217,3 +301,20 @@ def load_vocabulary(path: Path) -> Vocabulary:
         raise SettingsError(
             f"vocabulary {path}, {where}: {first['msg']}; see processors/distill/vocabulary.toml for the form"
         ) from error
+
+
+def _added(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """The default vocabulary's content with a project's on top: lists of named things by name, tables by key."""
+    merged = dict(base)
+    for key, value in more.items():
+        known = base.get(key)
+        if isinstance(value, list) and isinstance(known, list) and all(isinstance(one, dict) for one in value):
+            by_name = {one.get("name"): one for one in known}
+            for one in value:
+                by_name[one.get("name")] = _added(by_name.get(one.get("name"), {}), one)
+            merged[key] = list(by_name.values())
+        elif isinstance(value, dict) and isinstance(known, dict):
+            merged[key] = known | value
+        else:
+            merged[key] = value
+    return merged

@@ -78,11 +78,12 @@ class Engine(ABC):
 
     Subclasses name their options (a frozen dataclass `Options` beside them) and take `(options, form)`.
 
-    looks: it wants pictures.
+    looks: it wants pictures. is_free: asking again costs nothing, so that its answers are not kept.
     """
 
     version: ClassVar[int]
     looks: ClassVar[bool] = True
+    is_free: ClassVar[bool] = False
     Options: ClassVar[type]
 
     def __init__(self, options: Any, form: TraceForm) -> None:

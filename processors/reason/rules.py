@@ -2,34 +2,56 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 from processors.distill.vocabulary import Slot, Vocabulary
 from processors.reason.changes import intensity, spans, stretches
-from processors.reason.trace import Finding, Signal, Trace
-from store.records import Json, Span
+from processors.reason.sheet import facts_of
+from processors.reason.trace import (
+    Arousal,
+    Event,
+    Evidence,
+    Feeling,
+    Finding,
+    Present,
+    Reading,
+    Signal,
+    Trace,
+    Valence,
+)
+from store.records import Span
 
-ENGINE = "measured"
-"""Measurements and rules; no model's opinion."""
+LEAST_PCT = 5
+"""A reading that is less likely is left out."""
+STANDS_OUT = 0.5
+"""Level of a control from which it is a signal: chosen, half way from the usual to the extreme."""
+EDGE_S = 0.75
+"""A track that begins or ends nearer to the clip's ends does not appear or leave: faces are looked for every 0.5 s."""
+
+Chances = Mapping[str, float]
+"""Term to probability; they sum to at most 1."""
+_Answer = tuple[Chances, tuple[str, ...]]
+"""And the columns that this rests on."""
+_UNKNOWN: _Answer = ({}, ())
 
 
 @dataclass(frozen=True)
-class _Clip:
-    """What the rules look at. changes: None where no curve was measured, empty where nothing changes."""
+class Measured:
+    """A clip as the rules see it. changes: None where no curve was measured, empty where nothing changes."""
 
     values: Mapping[str, Any]
+    duration_s: float
     vocabulary: Vocabulary
     changes: tuple[Span, ...] | None
 
-    def take(self, *columns: str) -> Json:
-        """The columns' values, None where missing."""
-        return {column: self.values.get(column) for column in columns}
+    @classmethod
+    def of(cls, values: Mapping[str, Any], duration_s: float, vocabulary: Vocabulary) -> "Measured":
+        """A clip by its columns; None or absent where nothing was measured."""
+        return cls(values, duration_s, vocabulary, changes_of(values, duration_s, vocabulary))
 
-
-_Answer = tuple[str | None, Json, float]
-"""Term, evidence, confidence."""
-_UNKNOWN: _Answer = (None, {}, 0.0)
+    def known(self, *columns: str) -> tuple[str, ...]:
+        """Those of the columns that were measured."""
+        return tuple(column for column in columns if self.values.get(column) is not None)
 
 
 def reason(values: Mapping[str, Any], duration_s: float, vocabulary: Vocabulary) -> Trace:
@@ -38,18 +60,38 @@ def reason(values: Mapping[str, Any], duration_s: float, vocabulary: Vocabulary)
     Args:
         values: column name to value; None or absent where nothing was measured.
     """
-    clip = _Clip(values, vocabulary, _changes(values, duration_s, vocabulary))
-    findings = []
-    for slot in vocabulary.slots:
-        term, evidence, confidence = RULES[slot.name](clip) if slot.name in RULES else _read(clip, slot)
-        findings.append(Finding(slot=slot.name, term=term, evidence=evidence, confidence=confidence))
-    return Trace(engine=ENGINE, findings=tuple(findings), changes=clip.changes or (), signals=_signals(clip))
+    clip = Measured.of(values, duration_s, vocabulary)
+    findings = {slot.name: _finding(clip, slot) for slot in vocabulary.slots}
+    return Trace(
+        present=_present(clip),
+        events=_events(clip),
+        findings=findings,
+        signals=_signals(clip),
+        feeling=_feeling(values),
+        caption=_caption(findings, vocabulary),
+    )
+
+
+def changes_of(values: Mapping[str, Any], duration_s: float, vocabulary: Vocabulary) -> tuple[Span, ...] | None:
+    """Onset, escalation and resolution at the change points of the clip's curves; None where none was measured."""
+    limits = vocabulary.changes
+    curve = intensity(values, vocabulary)
+    if not len(curve):
+        return None
+    least_points = max(1, round(limits.least_stretch_s * limits.rate_hz))
+    return spans(stretches(curve, limits.least_step, least_points), limits.rate_hz, duration_s)
 
 
 def expected_arousal(values: Mapping[str, Any]) -> float | None:
     """Mean of the arousal distribution with low, mid and high at 0, 1/2 and 1."""
     arousal = values.get("arousal")
     return None if arousal is None else arousal["mid"] / 2.0 + arousal["high"]
+
+
+def expected_valence(values: Mapping[str, Any]) -> float | None:
+    """Mean of the valence distribution with negative, neutral and positive at -1, 0 and 1."""
+    valence = values.get("valence")
+    return None if valence is None else valence["positive"] - valence["negative"]
 
 
 def tension(values: Mapping[str, Any], changes: tuple[Span, ...] | None, vocabulary: Vocabulary) -> float | None:
@@ -68,135 +110,272 @@ def tension(values: Mapping[str, Any], changes: tuple[Span, ...] | None, vocabul
     return min(1.0, max(0.0, mean + shift))
 
 
-def _changes(values: Mapping[str, Any], duration_s: float, vocabulary: Vocabulary) -> tuple[Span, ...] | None:
-    limits = vocabulary.changes
-    curve = intensity(values, vocabulary)
-    if not len(curve):
-        return None
-    least_points = max(1, round(limits.least_stretch_s * limits.rate_hz))
-    return spans(stretches(curve, limits.least_step, least_points), limits.rate_hz, duration_s)
-
-
-def _signals(clip: _Clip) -> tuple[Signal, ...]:
-    derived = {
+def measured_controls(clip: Measured) -> dict[str, tuple[float, tuple[str, ...]]]:
+    """Measured value of each control that has one, in the control's own unit, with the columns that it rests on."""
+    found = {}
+    derived: dict[str, tuple[float | None, tuple[str, ...]]] = {
         "arousal": (expected_arousal(clip.values), ("arousal",)),
-        "tension": (tension(clip.values, clip.changes, clip.vocabulary), _tension_columns(clip)),
+        "valence": (expected_valence(clip.values), ("valence",)),
+        "tension": (tension(clip.values, clip.changes, clip.vocabulary), clip.known(*_TENSION)),
     }
-    signals = []
     for control in clip.vocabulary.controls:
-        value, columns = derived.get(control.name, (None, ()))
-        if control.column is not None:
-            value, columns = clip.values.get(control.column), (control.column,)
+        own = (clip.values.get(control.column or ""), (control.column or "",))
+        value, columns = own if control.column is not None else derived[control.name]
         if value is not None:
-            signals.append(Signal(name=control.name, level=control.level(value), evidence=clip.take(*columns)))
-    return tuple(sorted(signals, key=lambda signal: -abs(signal.level)))
+            found[control.name] = (float(value), columns)
+    return found
+
+
+# --- parts of the trace --------------------------------------------------------------------------------------
+
+
+def _finding(clip: Measured, slot: Slot) -> Finding:
+    chances, columns = RULES[slot.name](clip) if slot.name in RULES else _read(clip, slot)
+    readings = [
+        Reading(term=term, pct=pct)
+        for term, chance in sorted(chances.items(), key=lambda item: -item[1])[:3]
+        if (pct := round(100 * chance)) >= LEAST_PCT
+    ]
+    return Finding(readings=tuple(readings), evidence=Evidence(facts=facts_of(columns)[:4]) if readings else Evidence())
+
+
+def _present(clip: Measured) -> tuple[Present, ...]:
+    counts: dict[tuple[Any, str], int] = {("person", "person"): _people_count(clip) or 0}
+    for track in clip.values.get("object_tracks") or ():
+        at = ("object", track["label"])
+        counts[at] = counts.get(at, 0) + 1
+    if (clip.values.get("text_share") or 0.0) > 0.0:
+        counts["text", "lettering"] = 1
+    columns = {"person": ("people_tracks", "face_tracks"), "object": ("object_tracks",), "text": ("text_share",)}
+    found = sorted(((kind, what, n) for (kind, what), n in counts.items() if n), key=lambda one: (-one[2], one[1]))
+    return tuple(
+        Present(
+            kind=kind, what=what[:60], count=min(n, 50), evidence=Evidence(facts=facts_of(clip.known(*columns[kind])))
+        )
+        for kind, what, n in found[:6]
+    )
+
+
+def _events(clip: Measured) -> tuple[Event, ...]:
+    """The longest six, in the order of time."""
+    found: list[tuple[Any, str, float, float, str]] = []
+    for start_s, end_s in clip.values.get("speech_spans") or ():
+        found.append(("speaks", "speech", start_s, end_s, "speech_spans"))
+    for span in clip.changes or ():
+        found.append(("changes", span.kind, span.start_s, span.end_s, "motion_curve"))
+    tracks = "people_tracks" if clip.values.get("people_tracks") else "face_tracks"
+    for track in clip.values.get(tracks) or ():
+        first_s, last_s = track["times_s"][0], track["times_s"][-1]
+        if first_s > EDGE_S:
+            found.append(("appears", "a person", first_s, first_s, tracks))
+        if last_s < clip.duration_s - EDGE_S:
+            found.append(("leaves", "a person", last_s, last_s, tracks))
+    longest = sorted(found, key=lambda one: (one[2] - one[3], one[2], one[0]))[:6]
+    return tuple(
+        Event(
+            kind=kind,
+            what=what,
+            start_ms=_ms(start_s, clip.duration_s),
+            end_ms=_ms(end_s, clip.duration_s),
+            evidence=Evidence(facts=facts_of((column,))),
+        )
+        for kind, what, start_s, end_s, column in sorted(longest, key=lambda one: (one[2], one[3], one[0]))
+    )
+
+
+def _ms(time_s: float, duration_s: float) -> int:
+    return int(1000 * min(max(time_s, 0.0), duration_s))
+
+
+def _signals(clip: Measured) -> tuple[Signal, ...]:
+    curves = {control: column for column, control in clip.vocabulary.changes.curves.items()}
+    signals = []
+    for name, (value, columns) in measured_controls(clip).items():
+        level = clip.vocabulary.control(name).level(value)
+        if abs(level) >= STANDS_OUT:
+            course = _course_of(clip, clip.values.get(curves.get(name, "")), name)
+            evidence = Evidence(facts=facts_of(columns)[:4])
+            told = Signal(name=name, level_pct=round(100 * level), course=course, confidence_pct=100, evidence=evidence)
+            signals.append(told)
+    return tuple(sorted(signals, key=lambda signal: (-abs(signal.level_pct), signal.name))[:4])
+
+
+def _course_of(clip: Measured, curve: list[float | None] | None, control: str) -> Any:
+    """How a control goes over the clip, by the stretches of its own curve."""
+    column = next((c for c, name in clip.vocabulary.changes.curves.items() if name == control), None)
+    if not curve or column is None:
+        return "steady"
+    alone = clip.vocabulary.model_copy(
+        update={"changes": clip.vocabulary.changes.model_copy(update={"curves": {column: control}})}
+    )
+    return _course_term(changes_of({column: curve}, clip.duration_s, alone) or ())
+
+
+def _feeling(values: Mapping[str, Any]) -> Feeling:
+    valence, arousal = values.get("valence"), values.get("arousal")
+    return Feeling(
+        valence=None if valence is None else Valence(**_percents(valence)),
+        arousal=None if arousal is None else Arousal(**_percents(arousal)),
+    )
+
+
+def _percents(chances: Chances) -> dict[str, int]:
+    return {f"{name}_pct": round(100 * chance) for name, chance in chances.items()}
+
+
+def _caption(findings: Mapping[str, Finding], vocabulary: Vocabulary) -> str | None:
+    """A plain sentence of the phrases: what is seen, then what is heard."""
+    said = {
+        slot.name: slot.phrase(term)
+        for slot in vocabulary.slots
+        if (term := findings[slot.name].term) is not None
+        and findings[slot.name].confidence >= vocabulary.least_confidence
+    }
+    heard = said.pop("sound_kind", "")
+    seen = ", ".join(phrase for phrase in said.values() if phrase)
+    parts = [part for part in (seen, f"with {heard}" if heard else "") if part]
+    return " ".join(parts)[:1].upper() + " ".join(parts)[1:239] + "." if parts else None
 
 
 # --- rules: what fills a slot ------------------------------------------------------------------------------
 
 
-def _read(clip: _Clip, slot: Slot) -> _Answer:
-    """The term that the slot's column falls into: a measurement is sure of itself."""
-    if slot.column is None:
+def _read(clip: Measured, slot: Slot) -> _Answer:
+    """The terms that the slot's column falls into."""
+    value = None if slot.column is None else clip.values.get(slot.column)
+    if slot.column is None or value is None:
         return _UNKNOWN
-    term = slot.term(clip.values.get(slot.column))
-    return _UNKNOWN if term is None else (term, clip.take(slot.column), 1.0)
+    if isinstance(value, str):
+        term = slot.fold(value)
+        return ({term: 1.0}, (slot.column,)) if term is not None else _UNKNOWN
+    return slot.chances(float(value)), (slot.column,)
 
 
-def _from_faces(slot_name: str) -> Callable[[_Clip], _Answer]:
-    """A slot that rests on faces is as sure as their detections are."""
-
-    def rule(clip: _Clip) -> _Answer:
-        term, evidence, confidence = _read(clip, clip.vocabulary.slot(slot_name))
-        scores = [score for track in clip.values.get("face_tracks") or () for score in track["scores"]]
-        return term, evidence, min(confidence, fmean(scores)) if scores else confidence
-
-    return rule
+def _as_sure_as_faces(clip: Measured, answer: _Answer) -> _Answer:
+    """What rests on faces is as sure as their detections are."""
+    chances, columns = answer
+    scores = [score for track in clip.values.get("face_tracks") or () for score in track["scores"]]
+    sure = sum(scores) / len(scores) if scores else 1.0
+    return {term: chance * sure for term, chance in chances.items()}, columns
 
 
-def _sound_kind(clip: _Clip) -> _Answer:
+def _shot_scale(clip: Measured) -> _Answer:
+    return _as_sure_as_faces(clip, _read(clip, clip.vocabulary.slot("shot_scale")))
+
+
+def _people_count(clip: Measured) -> int | None:
+    """Faces or bodies at once, whichever are more: a detector of one misses what the other sees."""
+    return max((int(clip.values[column]) for column in clip.known("face_count", "person_count")), default=None)
+
+
+def _people(clip: Measured) -> _Answer:
+    count = _people_count(clip)
+    if count is None:
+        return _UNKNOWN
+    chances = clip.vocabulary.slot("people").chances(float(count))
+    answer = chances, clip.known("face_count", "person_count")
+    return answer if (clip.values.get("person_count") or 0) >= count > 0 else _as_sure_as_faces(clip, answer)
+
+
+def _sound_kind(clip: Measured) -> _Answer:
+    """Speech by its share of the clip; what is left is a voice without words by pitch, or anything else."""
     limits = clip.vocabulary.sound
-    evidence = clip.take("loudness_db", "speech_share", "voiced_share", "pitch_hz")
-    loudness_db, speech, voiced, pitch_hz = evidence.values()
+    loudness_db, speech, voiced = (clip.values.get(name) for name in ("loudness_db", "speech_share", "voiced_share"))
     if loudness_db is None:
         return _UNKNOWN
     if loudness_db < limits.silent_below_db:
-        return "silence", clip.take("loudness_db"), 1.0
+        return {"silence": 1.0}, ("loudness_db",)
     if speech is None or voiced is None:
         return _UNKNOWN
-    if speech >= limits.speech_from:
-        return "speech", evidence, 0.5 + 0.5 * (speech - limits.speech_from) / (1.0 - limits.speech_from)
-    doubt = 0.5 * speech / limits.speech_from
-    if voiced >= limits.voiced_from and pitch_hz is not None and pitch_hz >= limits.voice_from_hz:
-        return "voice", evidence, 1.0 - doubt
-    return "other", evidence, 1.0 - doubt
+    pitch_hz = clip.values.get("pitch_hz")
+    is_voice = voiced >= limits.voiced_from and pitch_hz is not None and pitch_hz >= limits.voice_from_hz
+    columns = clip.known("loudness_db", "speech_share", "voiced_share", "pitch_hz")
+    spoken = (
+        min(1.0, 0.5 * speech / limits.speech_from)
+        if speech < limits.speech_from
+        else _above(speech, limits.speech_from)
+    )
+    return {"speech": spoken, "voice" if is_voice else "other": 1.0 - spoken}, columns
 
 
-def _palette(clip: _Clip) -> _Answer:
+def _above(share: float, border: float) -> float:
+    """0.5 at the border, 1 at 1."""
+    return 0.5 + 0.5 * (share - border) / (1.0 - border)
+
+
+def _palette(clip: Measured) -> _Answer:
     limits = clip.vocabulary.palette
-    evidence = clip.take("colourfulness", "hue_deg")
-    colourfulness, hue_deg = evidence.values()
+    colourfulness, hue_deg = clip.values.get("colourfulness"), clip.values.get("hue_deg")
     if colourfulness is None:
         return _UNKNOWN
     if colourfulness < limits.grey_below:
-        return "grey", clip.take("colourfulness"), 1.0
+        return {"grey": 1.0}, ("colourfulness",)
     if hue_deg is None:
-        return "mixed", evidence, 1.0
+        return {"mixed": 1.0}, ("colourfulness",)
     starts = limits.hue_from_deg
-    return min(starts, key=lambda term: (hue_deg - starts[term]) % 360.0), evidence, 1.0
+    return {min(starts, key=lambda term: (hue_deg - starts[term]) % 360.0): 1.0}, ("colourfulness", "hue_deg")
 
 
-def _course(clip: _Clip) -> _Answer:
+def _course(clip: Measured) -> _Answer:
     if clip.changes is None:
         return _UNKNOWN
-    evidence: Json = {"changes": [span.model_dump() for span in clip.changes]}
-    kinds = {span.kind for span in clip.changes}
+    return {_course_term(clip.changes): 1.0}, clip.known(*clip.vocabulary.changes.curves)
+
+
+def _course_term(changes: tuple[Span, ...]) -> str:
+    kinds = {span.kind for span in changes}
     if "onset" in kinds:
-        return "arc" if "resolution" in kinds else "rising", evidence, 1.0
-    return "falling" if "resolution" in kinds else "steady", evidence, 1.0
+        return "arc" if "resolution" in kinds else "rising"
+    return "falling" if "resolution" in kinds else "steady"
 
 
-def _tension(clip: _Clip) -> _Answer:
+_TENSION = ("arousal", "body_tension", "face_tension")
+
+
+def _tension(clip: Measured) -> _Answer:
     """As sure as the likeliest arousal: little evidence makes a flat distribution."""
     level = tension(clip.values, clip.changes, clip.vocabulary)
     if level is None:
         return _UNKNOWN
-    evidence = clip.take(*_tension_columns(clip))
-    return clip.vocabulary.slot("tension").term(level), evidence, max(evidence["arousal"].values())
+    sure = max(clip.values["arousal"].values())
+    chances = clip.vocabulary.slot("tension").chances(level)
+    return {term: chance * sure for term, chance in chances.items()}, clip.known(*_TENSION)
 
 
-def _tension_columns(clip: _Clip) -> tuple[str, ...]:
-    """What tension rests on: arousal, and what else was measured."""
-    return "arousal", *(name for name in ("body_tension", "face_tension") if clip.values.get(name) is not None)
+def _pose(clip: Measured) -> _Answer:
+    """The probabilities of the pose model, where there is one."""
+    slot, chances = clip.vocabulary.slot("pose"), clip.values.get("pose_class")
+    if chances is None:
+        return _read(clip, slot)
+    folded = {term: chance for name, chance in chances.items() if (term := slot.fold(name)) is not None}
+    return folded, ("pose_class",)
 
 
-def _pose(clip: _Clip) -> _Answer:
-    """As sure as the posture's probability."""
-    term, evidence, confidence = _read(clip, clip.vocabulary.slot("pose"))
-    chances = clip.values.get("pose_class")
-    if term is None or chances is None:
-        return term, evidence, confidence
-    return term, evidence | clip.take("pose_class"), chances[term]
+def _expression(clip: Measured) -> _Answer:
+    slot, chances = clip.vocabulary.slot("expression"), clip.values.get("expression") or {}
+    folded = {term: chance for name, chance in chances.items() if (term := slot.fold(name)) is not None}
+    return folded, ("expression",)
 
 
-def _interaction(clip: _Clip) -> _Answer:
+def _interaction(clip: Measured) -> _Answer:
     limits = clip.vocabulary.interaction
-    evidence = clip.take("person_count", "people_distance", "people_overlap")
-    count, distance, overlap = evidence.values()
+    count, distance, overlap = (clip.values.get(c) for c in ("person_count", "people_distance", "people_overlap"))
+    columns = clip.known("person_count", "people_distance", "people_overlap")
     if distance is None or overlap is None:
-        return ("alone", clip.take("person_count"), 1.0) if count == 1 else _UNKNOWN
+        return ({"alone": 1.0}, columns) if count == 1 else _UNKNOWN
     if overlap >= limits.overlap_from:
-        return "together", evidence, 1.0
-    return "near" if distance <= limits.near_within else "apart", evidence, 1.0
+        return {"together": 1.0}, columns
+    return {"near" if distance <= limits.near_within else "apart": 1.0}, columns
 
 
-RULES: Mapping[str, Callable[[_Clip], _Answer]] = {
-    "shot_scale": _from_faces("shot_scale"),
-    "people": _from_faces("people"),
+RULES: Mapping[str, Callable[[Measured], _Answer]] = {
+    "shot_scale": _shot_scale,
+    "people": _people,
     "sound_kind": _sound_kind,
     "palette": _palette,
     "course": _course,
     "tension": _tension,
     "pose": _pose,
+    "expression": _expression,
     "interaction": _interaction,
 }

@@ -1,8 +1,8 @@
-"""What a reasoner says of a clip: its trace, one form whatever engine wrote it, and the schema that engines are held to.
+"""What a reasoner says of a clip: its trace, one form whatever engine wrote it, and the schema it is held to.
 
-The schema is the trace with the vocabulary's terms written in: `TraceForm` makes the JSON
-Schema for constrained decoding of it, and validates what came back. Whatever a model writes is bounded (lengths,
-counts, whole numbers), since a grammar without bounds never ends.
+The schema is the trace with the vocabulary's terms written in: `TraceForm` makes the JSON Schema for constrained
+decoding of it, and validates what came back. Whatever a model writes is bounded (lengths, counts, whole numbers), since
+a grammar without bounds never ends.
 """
 
 from collections.abc import Iterable
@@ -15,6 +15,8 @@ from store.records import Json, Value
 
 TRACE_VERSION = 2
 """1 had one term to a slot, and no events, claims or caption."""
+MEASURED = "measured"
+"""Id of the engine of rules: measurements and no model's opinion."""
 MOST_FRAMES = 16
 LONGEST_MS = 600_000
 
@@ -142,6 +144,7 @@ class TraceForm:
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
         slots: dict[str, Any] = {slot.name: (_finding(slot), ...) for slot in vocabulary.slots}
         findings = create_model("Findings", __base__=Value, **slots)
         names = _one_of(control.name for control in vocabulary.controls)

@@ -4,18 +4,18 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from processors.distill.annotate import Annotator
 from store.gate import load_gate
 from store.store import Store, choose_media
+from streams.annotating import Annotating
 from streams.child import Child
 from streams.metrics import StepMetrics
 from streams.runner import Step
 from streams.steps.curate import Curate
-from streams.steps.densify import Densify
+from streams.steps.densify import Densify, about_annotations
 from streams.steps.embed import Embed, load_models, measured_columns
 from streams.steps.persist import Persist
 from streams.steps.resume import Resume
@@ -35,6 +35,7 @@ class Workplace:
     media: object storage of a new store's media (see `store.store.choose_media`); None: where they are, or in `data`.
     chunk_s: footage that is read as one piece of work; what is longer is shared out.
     gate: a TOML file of what holds clips back (see `store.gate.load_gate`); None: the defaults.
+    key: secret of the endpoint that the profile's engine asks, if it does.
     """
 
     data: Path
@@ -44,6 +45,7 @@ class Workplace:
     media: str | None = None
     chunk_s: float = CHUNK_S
     gate: Path | None = None
+    key: str = field(default="", repr=False)
 
     @property
     def unfinished(self) -> Path:
@@ -68,8 +70,10 @@ async def open_road(
     _sweep(place.unfinished.parent)
     place.unfinished.mkdir(parents=True, exist_ok=True)
     embedding = Child("embed", "streams.workers.embed", str(place.data), place.profile, place.device)
-    annotator = Annotator()
-    columns = (*await measured_columns(embedding), *annotator.columns) if "persist" in names else ()
+    describing = Child("densify", "streams.workers.densify", str(place.data), place.profile, place.device, place.key)
+    about = await about_annotations(describing)
+    annotating = Annotating(about)
+    columns = (*await measured_columns(embedding), *annotating.columns) if "persist" in names else ()
     store = Store.open(place.data, columns)
     snapshots = place.data / "snapshots"
 
@@ -80,8 +84,8 @@ async def open_road(
         "segment": lambda: Segment(store, reader("segment")),
         "resume": lambda: Resume(store, reader("resume")),
         "embed": lambda: Embed(embedding),
-        "densify": lambda: Densify(annotator),
-        "persist": lambda: Persist(store, place.data, snapshots, clock, metrics.queryable, gate),
+        "densify": lambda: Densify(describing),
+        "persist": lambda: Persist(store, place.data, snapshots, clock, metrics.queryable, annotating, gate),
         "curate": lambda: Curate(place.data, place.concepts),
         "schedule": lambda: Schedule(store, clock),
         "train": lambda: Train(store, place.data, place.unfinished, clock),
@@ -92,6 +96,10 @@ async def open_road(
             metrics.absent.labels(processor, reason.partition("; ")[0]).set(1)
     else:
         embedding.kill()
+    if "densify" not in names:
+        describing.kill()
+    elif about.absent is not None:
+        metrics.absent.labels("reason", about.absent.partition("; ")[0]).set(1)
     return store, [make[name]() for name in STEPS if name in names]
 
 

@@ -14,6 +14,9 @@ from store.errors import Unavailable
 from store.gate import GateOptions
 from store.linking import Linker
 from store.records import (
+    AnnotationDue,
+    CalibrationAdopted,
+    CalibrationRequested,
     ClipCurated,
     ClipDensified,
     ClipEmbedded,
@@ -24,6 +27,7 @@ from store.records import (
     FootageSubmitted,
     IdentityDecided,
     IdentityLinked,
+    Json,
     Record,
     RemovalDone,
     RemovalRequested,
@@ -31,6 +35,7 @@ from store.records import (
 from store.removal import remove
 from store.store import Store
 from store.view import View
+from streams.annotating import Annotating
 from streams.publish import Tombstone
 from streams.runner import Failure, Publish, Step
 from streams.topics import TOPICS
@@ -47,6 +52,7 @@ class Persist(Step):
         data: folder of the store, under which small bases lie.
         snapshots: where removal finds exported snapshots.
         queryable: told how many seconds after its video's arrival a clip can be queried.
+        annotating: what annotations should be; clips that were annotated otherwise are annotated anew.
         gate: what clips are judged by; those that were judged by something else are judged again at the start.
     """
 
@@ -63,9 +69,11 @@ class Persist(Step):
         snapshots: Path,
         clock: Callable[[], datetime],
         queryable: Histogram,
+        annotating: Annotating,
         gate: GateOptions = GateOptions(),
     ) -> None:
         self._store = store
+        self._annotating = annotating
         self._view = View(store, gate)
         self._linker = Linker(store)
         self._caught_up = False
@@ -79,14 +87,25 @@ class Persist(Step):
         stored, proofs, links = await asyncio.to_thread(self._write, records)
         if links:
             await publish(links)
+        if any(isinstance(record, CalibrationRequested) for record in records):
+            await self._publish_calibrations(publish)
         for proof in proofs:
             await publish([proof, *tombstones(proof)])
         if stored or proofs:
             await publish([ClipsStored(clip_ids=stored)])
         return {}
 
+    async def _publish_calibrations(self, publish: Publish) -> None:
+        """Adopt what was asked for, and have every clip annotated by it."""
+        adopted = await asyncio.to_thread(self._calibrate)
+        if adopted:
+            await publish(adopted)
+            await publish(await asyncio.to_thread(self._due, "the control vectors were calibrated"))
+
     async def idle(self, publish: Publish) -> None:
         if not self._caught_up:
+            await self._publish_calibrations(publish)
+            await publish(await asyncio.to_thread(self._due, "the recipe of annotations changed"))
             changed, links = await asyncio.to_thread(self._catch_up)
             if links:
                 await publish(links)
@@ -105,6 +124,34 @@ class Persist(Step):
             return self._view.judge_again(), self._link(self._linker.unlinked())
         except (OSError, RuntimeError) as error:
             raise Unavailable(f"the store could not be written: {error}") from error
+
+    def _due(self, reason: str) -> list[AnnotationDue]:
+        try:
+            return list(self._annotating.due(self._store, reason))
+        except (OSError, RuntimeError) as error:
+            raise Unavailable(f"the store could not be read: {error}") from error
+
+    def _calibrate(self) -> list[CalibrationAdopted]:
+        """Make the calibrations that were asked for and not adopted yet; durable on return."""
+        try:
+            asked = self._store.calibrations.all(status="requested").values()
+            adopted = [self._adopted(body) for body in sorted(asked, key=lambda body: body["requested_at"])]
+            self._view.apply(adopted)
+        except (OSError, RuntimeError) as error:
+            raise Unavailable(f"the store could not be written: {error}") from error
+        return adopted
+
+    def _adopted(self, asked: Json) -> CalibrationAdopted:
+        made = self._annotating.calibrate(self._store)
+        return CalibrationAdopted(
+            request_id=asked["request_id"],
+            calibration_id=made.id,
+            tables=dict(made.tables),
+            n_clips=dict(made.n_clips),
+            by=asked["by"],
+            reason=asked["reason"],
+            adopted_at=max(self._clock(), datetime.fromisoformat(asked["requested_at"])),
+        )
 
     def _write(self, records: Sequence[Record]) -> tuple[tuple[str, ...], list[RemovalDone], list[IdentityLinked]]:
         """Ids of clips whose state changed, the proofs of the removals in this batch, and who is seen in its clips."""

@@ -1,0 +1,155 @@
+"""Describes clips with the profile's engine and distils what it says; for models, a process of their own."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from processors.decode import read_samples
+from processors.device import choose_device
+from processors.distill.annotate import Distiller
+from processors.distill.vocabulary import DEFAULT_VOCABULARY, load_vocabulary
+from processors.profile import ReasonLine, load_reason
+from processors.reason.engine import create_engine
+from processors.reason.prompt import load_prompt
+from processors.reason.reasoner import Reasoner, Subject
+from processors.reason.sheet import show_frames
+from processors.reason.trace import MEASURED, TraceForm
+from store.answers import AnswerStore
+from store.calibrations import latest_calibration
+from store.clips import ClipRow
+from store.errors import CliploomError, ModelUnavailable, NotFound, Unavailable
+from store.records import AnnotationDue, ClipDensified, ClipEmbedded
+from store.store import Store, open_media
+from store.tables import sql_in
+from streams.annotating import About, Outcomes, distiller_of
+
+
+def open_reasoner(
+    profile_name: str, models: Path, answers: AnswerStore, key: str = "", seed: int = 0, paraphrase: int | None = None
+) -> tuple[Reasoner, ReasonLine, str | None]:
+    """The profile's reasoner, not loaded yet, and why its engine is not the profile's where that may be absent and is.
+
+    Args:
+        key: secret of the endpoint. paraphrase: ask in other words of the prompt's.
+
+    Raises:
+        SettingsError: the profile's `[reason]` cannot work.
+        ModelUnavailable: its model is missing and not optional.
+    """
+    if profile_name.startswith("tiny"):
+        from processors.tiny import build_tiny_models
+
+        build_tiny_models(models, profile_name)
+    line = load_reason(profile_name, models)
+    form = TraceForm(load_vocabulary(line.vocabulary or DEFAULT_VOCABULARY))
+    prompt = load_prompt(line.prompt)
+    if paraphrase is not None:
+        prompt = prompt.paraphrased(paraphrase)
+    secret = {"key": key} if line.engine == "endpoint" and key else {}
+    engine, absent = create_engine(line.engine, dict(line.options) | secret, form), None
+    try:
+        engine.weights()
+    except ModelUnavailable as error:
+        if not line.optional:
+            raise
+        engine, absent = create_engine(MEASURED, {}, form), str(error)
+    settings = {"frames": line.frames, "context": line.context}
+    return Reasoner(engine, prompt, form, answers, settings, seed), line, absent
+
+
+def make_worker(
+    data: str, profile_name: str, device: str, key: str = ""
+) -> Callable[[Sequence[ClipEmbedded | AnnotationDue] | None, Callable[[Outcomes], None]], About | None]:
+    """A worker that emits the outcome of each record as it comes; for None it tells what annotates and loads nothing."""
+    reasoner, line, absent = open_reasoner(profile_name, Path(data, "models"), AnswerStore(open_media(data)), key)
+    vocabulary_path = line.vocabulary or DEFAULT_VOCABULARY
+    opened: list[Store] = []
+
+    def work(records: Sequence[ClipEmbedded | AnnotationDue] | None, emit: Callable[[Outcomes], None]) -> About | None:
+        if records is None:
+            return About(reasoner.engine.id, reasoner.recipe, vocabulary_path, absent)
+        if not opened:
+            reasoner.engine.load(choose_device(device))
+            opened.append(Store.open(data))
+        distiller = distiller_of(reasoner.vocabulary, latest_calibration(opened[0]))
+        for group in _annotated(opened[0], reasoner, line, distiller, records):
+            emit(group)
+        return None
+
+    return work
+
+
+def _annotated(
+    store: Store,
+    reasoner: Reasoner,
+    line: ReasonLine,
+    distiller: Distiller,
+    records: Sequence[ClipEmbedded | AnnotationDue],
+) -> Iterator[Outcomes]:
+    """Outcomes as they come; those of an engine that asks nobody come together."""
+    wanted = [r.clip_id for r in records if isinstance(r, AnnotationDue) or reasoner.engine.looks]
+    rows = store.clips.get_many(wanted) if wanted else {}
+    found: Outcomes = {}
+    subjects: list[Subject] = []
+    videos: dict[str, str] = {}
+    for record in records:
+        row = rows.get(record.clip_id)
+        if isinstance(record, AnnotationDue) and (row is None or row["recipes"] is None):
+            continue  # it was removed, or is not measured yet and comes by itself
+        videos[record.clip_id] = record.video_id
+        subjects.append(_subject(store, record, row, reasoner, line))
+    for index, reasoning in reasoner.reason(subjects):
+        subject = subjects[index]
+        try:
+            annotation = distiller.distil(subject.clip_id, subject.duration_s, subject.values, reasoning)
+        except CliploomError as error:
+            found[subject.clip_id] = str(error)
+            continue
+        found[subject.clip_id] = ClipDensified(
+            clip_id=subject.clip_id,
+            video_id=videos[subject.clip_id],
+            annotation=annotation,
+            reasoning=reasoning,
+            recipe=distiller.recipe(reasoning.recipe),
+        )
+        if not reasoner.engine.is_free:
+            yield found
+            found = {}
+    if found:
+        yield found
+
+
+def _subject(
+    store: Store, record: ClipEmbedded | AnnotationDue, row: ClipRow | None, reasoner: Reasoner, line: ReasonLine
+) -> Subject:
+    if isinstance(record, ClipEmbedded):
+        values, recipes, duration_s = record.values, record.recipes, record.duration_s
+    else:
+        assert row is not None
+        values, recipes, duration_s = row, row["recipes"], row["duration_s"]
+    if reasoner.engine.looks and row is not None:
+        values = {**values, "identities": row.get("identity_ids")}
+    context = ""
+    if line.context and reasoner.engine.looks and row is not None:
+        context = _context(store, row, line.context)
+
+    def show() -> Any:
+        if row is None or row.get("samples_key") is None:
+            raise Unavailable(f"clip {record.clip_id} is measured and not stored yet; it will be asked about then")
+        try:
+            return show_frames(read_samples(store.media.read(row["samples_key"]), record.clip_id), line.frames)
+        except NotFound as error:
+            raise Unavailable(str(error)) from error
+
+    return Subject(record.clip_id, duration_s, values, recipes, context, show)
+
+
+def _context(store: Store, row: ClipRow, most: int) -> str:
+    """What is known of the last clips before this one in its video, as lines for the prompt."""
+    before = f"{sql_in('video_id', [row['video_id']])} AND start_s < {row['start_s']} AND caption IS NOT NULL"
+    rows = store.clips.select(where=before, columns=["start_s", "duration_s", "caption"])
+    told = [
+        f"- {row['start_s'] - one['start_s']:.1f} s earlier: {one['caption']}"
+        for one in sorted(rows, key=lambda one: one["start_s"])[-most:]
+    ]
+    return "\n".join(["Earlier in the same video:", *told]) if told else ""
