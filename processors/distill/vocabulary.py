@@ -29,7 +29,7 @@ RULE_TERMS = {
     "palette": {"grey", "mixed"},
     "tension": set[str](),
     "interaction": {"alone", "together", "near", "apart"},
-    "expression": {"neutral", "happy", "sad", "angry", "fear", "surprise", "disgust", "contempt"},
+    "face_expression": {"neutral", "happy", "sad", "angry", "fear", "surprise", "disgust", "contempt"},
 }
 """Slots that the reasoner fills by a rule, and the terms that the rules give."""
 RULE_CONTROLS = {"arousal", "valence", "tension"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from processors.distill.vocabulary import Slot, Vocabulary
@@ -21,6 +22,7 @@ from processors.reason.trace import (
 )
 from store.records import Span
 
+MOST_READINGS = 3
 LEAST_PCT = 5
 """A reading that is less likely is left out."""
 STANDS_OUT = 0.5
@@ -28,7 +30,7 @@ STANDS_OUT = 0.5
 EDGE_S = 0.75
 """A track that begins or ends nearer to the clip's ends does not appear or leave: faces are looked for every 0.5 s."""
 
-Chances = Mapping[str, float]
+Chances = dict[str, float]
 """Term to probability; they sum to at most 1."""
 _Answer = tuple[Chances, tuple[str, ...]]
 """And the columns that this rests on."""
@@ -133,7 +135,9 @@ def _finding(clip: Measured, slot: Slot) -> Finding:
     chances, columns = RULES[slot.name](clip) if slot.name in RULES else _read(clip, slot)
     readings = [
         Reading(term=term, pct=pct)
-        for term, chance in sorted(chances.items(), key=lambda item: -item[1])[:3]
+        for term, chance in sorted(chances.items(), key=itemgetter(1))[
+            : -MOST_READINGS - 1 : -1
+        ]  # on a border: the upper
         if (pct := round(100 * chance)) >= LEAST_PCT
     ]
     return Finding(readings=tuple(readings), evidence=Evidence(facts=facts_of(columns)[:4]) if readings else Evidence())
@@ -352,7 +356,7 @@ def _pose(clip: Measured) -> _Answer:
 
 
 def _expression(clip: Measured) -> _Answer:
-    slot, chances = clip.vocabulary.slot("expression"), clip.values.get("expression") or {}
+    slot, chances = clip.vocabulary.slot("face_expression"), clip.values.get("expression") or {}
     folded = {term: chance for name, chance in chances.items() if (term := slot.fold(name)) is not None}
     return folded, ("expression",)
 
@@ -376,6 +380,6 @@ RULES: Mapping[str, Callable[[Measured], _Answer]] = {
     "course": _course,
     "tension": _tension,
     "pose": _pose,
-    "expression": _expression,
+    "face_expression": _expression,
     "interaction": _interaction,
 }

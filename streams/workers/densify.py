@@ -60,7 +60,7 @@ def open_reasoner(
 def make_worker(
     data: str, profile_name: str, device: str, key: str = ""
 ) -> Callable[[Sequence[ClipEmbedded | AnnotationDue] | None, Callable[[Outcomes], None]], About | None]:
-    """A worker that emits the outcome of each record as it comes; for None it tells what annotates and loads nothing."""
+    """A worker that emits each record's outcome as it comes; for None it tells what annotates, and loads nothing."""
     reasoner, line, absent = open_reasoner(profile_name, Path(data, "models"), AnswerStore(open_media(data)), key)
     vocabulary_path = line.vocabulary or DEFAULT_VOCABULARY
     opened: list[Store] = []

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from processors.distill.vocabulary import DEFAULT_VOCABULARY, load_vocabulary
+from processors.distill.vocabulary import load_vocabulary
 from processors.reason.changes import intensity, spans, stretches
-from processors.reason.rules import expected_arousal, reason, tension
+from processors.reason.rules import changes_of, expected_arousal, expected_valence, reason, tension
 from store.records import Span
 
-VOCABULARY = load_vocabulary(DEFAULT_VOCABULARY)
+VOCABULARY = load_vocabulary()
 
 SPOKEN = {"loudness_db": -20.0, "speech_share": 0.9, "voiced_share": 0.5, "pitch_hz": 180.0}
 
 
 def term(slot, values, duration_s=4.0):
-    return reason(values, duration_s, VOCABULARY).finding(slot).term
+    return reason(values, duration_s, VOCABULARY).findings[slot].term
 
 
 def curve(*parts):
@@ -27,10 +27,13 @@ def curve(*parts):
 
 def test_nothing_measured_leaves_every_slot_unknown():
     trace = reason({}, 4.0, VOCABULARY)
-    assert [finding.slot for finding in trace.findings] == [slot.name for slot in VOCABULARY.slots]
-    assert all((finding.term, finding.evidence, finding.confidence) == (None, {}, 0.0) for finding in trace.findings)
-    assert trace.changes == ()
-    assert trace.signals == ()
+    assert list(trace.findings) == [slot.name for slot in VOCABULARY.slots]
+    assert all(
+        (finding.readings, finding.term, finding.confidence) == ((), None, 0.0) for finding in trace.findings.values()
+    )
+    assert (trace.present, trace.events, trace.signals, trace.caption) == ((), (), (), None)
+    assert (trace.feeling.valence, trace.feeling.arousal) == (None, None)
+    assert changes_of({}, 4.0, VOCABULARY) is None
 
 
 @pytest.mark.parametrize(
@@ -58,16 +61,30 @@ def test_a_threshold_decides(slot, column, value, expected):
 
 
 def test_a_finding_names_its_evidence():
-    finding = reason({"motion_mean": 0.2}, 4.0, VOCABULARY).finding("motion")
-    assert finding.evidence == {"motion_mean": 0.2}
+    finding = reason({"motion_mean": 0.2}, 4.0, VOCABULARY).findings["motion"]
+    assert finding.evidence.facts == ("motion",)
     assert finding.confidence == 1.0
+
+
+@pytest.mark.parametrize(
+    ("motion_mean", "expected"),
+    [
+        (0.03, {"low": 100}),
+        (0.05, {"medium": 50, "low": 50}),
+        (0.0525, {"medium": 75, "low": 25}),
+        (0.0551, {"medium": 100}),
+    ],
+)
+def test_near_a_border_both_terms_are_possible(motion_mean, expected):
+    finding = reason({"motion_mean": motion_mean}, 4.0, VOCABULARY).findings["motion"]
+    assert {reading.term: reading.pct for reading in finding.readings} == expected
 
 
 def test_a_posture_is_as_sure_as_its_probability():
     chances = {"standing": 0.7, "sitting": 0.2, "lying": 0.0, "kneeling": 0.0, "unknown": 0.1}
-    finding = reason({"posture": "standing", "pose_class": chances}, 4.0, VOCABULARY).finding("pose")
-    assert (finding.term, finding.confidence) == ("standing", 0.7)
-    assert finding.evidence == {"posture": "standing", "pose_class": chances}
+    finding = reason({"posture": "standing", "pose_class": chances}, 4.0, VOCABULARY).findings["pose"]
+    assert [(reading.term, reading.pct) for reading in finding.readings] == [("standing", 70), ("sitting", 20)]
+    assert finding.evidence.facts == ("pose",)
 
 
 @pytest.mark.parametrize(
@@ -93,15 +110,15 @@ def test_bodies_and_faces_weigh_on_tension_where_they_were_measured():
     held = tension({"arousal": arousal, "body_tension": 0.9, "face_tension": None}, None, VOCABULARY)
     assert alone == pytest.approx(0.5)
     assert held == pytest.approx((0.5 + 0.5 * 0.9) / 1.5)
-    finding = reason({"arousal": arousal, "body_tension": 0.9, "face_tension": None}, 4.0, VOCABULARY).finding(
+    finding = reason({"arousal": arousal, "body_tension": 0.9, "face_tension": None}, 4.0, VOCABULARY).findings[
         "tension"
-    )
-    assert finding.evidence == {"arousal": arousal, "body_tension": 0.9}
+    ]
+    assert finding.evidence.facts == ("pose", "affect")
 
 
 def test_findings_from_faces_are_as_sure_as_the_detections():
     tracks = [{"track": 0, "times_s": [0.0, 0.5], "boxes_xyxy": [], "scores": [0.9, 1.0]}]
-    finding = reason({"face_count": 1, "face_tracks": tracks}, 4.0, VOCABULARY).finding("people")
+    finding = reason({"face_count": 1, "face_tracks": tracks}, 4.0, VOCABULARY).findings["people"]
     assert finding.confidence == pytest.approx(0.95)
 
 
@@ -123,7 +140,7 @@ def test_what_is_heard(values, expected):
 
 def test_speech_that_fills_the_clip_is_surer_than_speech_in_half_of_it():
     full, half = (
-        reason(SPOKEN | {"speech_share": share}, 4.0, VOCABULARY).finding("sound_kind").confidence
+        reason(SPOKEN | {"speech_share": share}, 4.0, VOCABULARY).findings["sound_kind"].confidence
         for share in (1.0, 0.5)
     )
     assert (full, half) == (1.0, 0.5)
@@ -151,12 +168,54 @@ def test_escalation_adds_tension_and_resolution_takes_it():
     assert tension({"arousal": {"low": 0.0, "mid": 0.0, "high": 1.0}}, (rise,), VOCABULARY) == 1.0
 
 
-def test_signals_are_what_is_unusual_first():
-    trace = reason({"motion_mean": 0.04, "loudness_db": -8.0, "brightness": 0.3}, 4.0, VOCABULARY)
-    assert [(signal.name, signal.level) for signal in trace.signals] == [
-        ("loudness", 1.0), ("brightness", -0.5), ("motion", 0.0),
+def test_signals_are_what_stands_out_the_strongest_first():
+    values = {"motion_mean": 0.04, "loudness_db": -8.0, "brightness": 0.3}
+    trace = reason(values | {"loudness_curve": [-60.0] * 20 + [-8.0] * 20}, 4.0, VOCABULARY)
+    assert [(signal.name, signal.level_pct, signal.course) for signal in trace.signals] == [
+        ("loudness", 100, "rising"), ("brightness", -50, "steady"),
     ]  # fmt: skip
-    assert trace.signals[0].evidence == {"loudness_db": -8.0}
+    assert trace.signals[0].evidence.facts == ("sound",)
+
+
+def test_valence_is_expected_between_minus_one_and_one():
+    assert expected_valence({"valence": {"negative": 0.1, "neutral": 0.2, "positive": 0.7}}) == pytest.approx(0.6)
+
+
+# --- what is there and what happens ------------------------------------------------------------------------------
+
+
+def tracked(*times_s, label=None):
+    body = {"track": 0, "times_s": list(times_s), "boxes_xyxy": [[0.1, 0.1, 0.5, 0.9]] * len(times_s), "scores": [1.0]}
+    return body | ({"label": label} if label else {})
+
+
+def test_people_and_objects_are_counted():
+    objects = [tracked(0.0, label="dog"), tracked(0.0, label="dog"), tracked(0.0, label="car")]
+    trace = reason({"face_count": 1, "person_count": 3, "object_tracks": objects}, 4.0, VOCABULARY)
+    assert [(one.kind, one.what, one.count) for one in trace.present] == [
+        ("person", "person", 3), ("object", "dog", 2), ("object", "car", 1),
+    ]  # fmt: skip
+    assert trace.findings["people"].term == "group"
+
+
+def test_speech_changes_and_comings_and_goings_are_events_in_the_order_of_time():
+    values = {
+        "speech_spans": [[0.5, 1.5]],
+        "motion_curve": [0.001] * 20 + [0.5] * 20,
+        "people_tracks": [tracked(0.0, 0.5, 3.5), tracked(1.0, 1.5, 2.0)],
+    }
+    events = reason(values, 4.0, VOCABULARY).events
+    assert [(event.kind, event.what, event.start_ms, event.end_ms) for event in events] == [
+        ("speaks", "speech", 500, 1500),
+        ("appears", "a person", 1000, 1000),
+        ("leaves", "a person", 2000, 2000),
+        ("changes", "onset", 2000, 4000),
+    ]
+
+
+def test_the_caption_is_a_sentence_of_what_is_seen_and_heard():
+    caption = reason({"motion_mean": 0.2, "brightness": 0.1} | SPOKEN, 4.0, VOCABULARY).caption
+    assert caption == "Strong motion, dark with speech."
 
 
 # --- changes ---------------------------------------------------------------------------------------------------
@@ -218,9 +277,9 @@ def test_stretches_become_onset_escalation_and_resolution(levels, expected):
 
 
 def test_a_clip_that_sets_in_and_dies_down_runs_in_an_arc():
-    trace = reason({"motion_curve": [0.001] * 10 + [0.5] * 20 + [0.001] * 10}, 4.0, VOCABULARY)
-    assert trace.finding("course").term == "arc"
-    assert [(span.kind, span.start_s, span.end_s) for span in trace.changes] == [
+    values = {"motion_curve": [0.001] * 10 + [0.5] * 20 + [0.001] * 10}
+    assert term("course", values) == "arc"
+    assert [(span.kind, span.start_s, span.end_s) for span in changes_of(values, 4.0, VOCABULARY) or ()] == [
         ("onset", 1.0, 3.0), ("resolution", 3.0, 4.0),
     ]  # fmt: skip
 

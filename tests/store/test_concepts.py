@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from processors.distill.annotate import Annotator
+from processors.distill.vocabulary import load_vocabulary
 from store.clips import ClipTable
 from store.codec import decode, encode
 from store.concepts import Concept, Member, concept_state, contrasts_of, load_concepts, lower_bound, parse_concepts
@@ -79,9 +79,9 @@ def test_a_wrong_file_is_refused_with_line_and_remedy(old, new, message):
 
 
 def test_the_concepts_that_come_with_cliploom_ask_for_what_annotations_have(tmp_path):
-    annotator = Annotator()
-    clips_table = ClipTable(connect(str(tmp_path)), annotator.columns)
-    terms = {term.name for slot in annotator.vocabulary.slots for term in slot.terms}
+    vocabulary = load_vocabulary()
+    clips_table = ClipTable(connect(str(tmp_path)), vocabulary.columns)
+    terms = {term.name for slot in vocabulary.slots for term in slot.terms}
     for concept in load_concepts(Path(__file__).parents[2] / "concepts.yaml"):
         assert clips_table.select(where=concept.query) == []
         assert set(re.findall(r"'(\w+)'", concept.query)) <= terms

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from processors.distill.annotate import Annotator
+from processors.distill.vocabulary import load_vocabulary
 from processors.profile import load_profile, profile_names
 from store.errors import InputError
 from store.records import Column
@@ -13,7 +13,7 @@ from store.store import Store
 
 @pytest.mark.parametrize("name", profile_names())
 def test_a_store_takes_the_columns_of_every_profile_and_of_the_annotation(name: str, tmp_path: Path) -> None:
-    columns = (*load_profile(name).columns, *Annotator().columns)
+    columns = (*load_profile(name).columns, *load_vocabulary().columns)
     store = Store.open(tmp_path, columns)
     assert {column.name for column in columns} <= set(store.clips.schema.names)
 
