@@ -28,6 +28,8 @@ configs:
 ## Files
 - `media/<clip_id>.mp4`: the clips, H.264 with AAC.
 - `metadata.parquet`, `metadata.jsonl`: one row for each published clip, measurements, annotation and vectors.
+- `reasoning.jsonl`: what each annotation was distilled from: the structured trace, with its engine and recipe.
+- `checks.jsonl`: how each claim of the trace stands against what was measured.
 - `decisions.jsonl`: every clip, published or not, with each rule's decision; then every span that gave no clip.
 - `manifest.json`: digest, recipes, version of the table and of the software.
 - `checksums.sha256`: check with `sha256sum -c checksums.sha256`.

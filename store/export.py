@@ -24,11 +24,23 @@ PUBLISHED_VECTORS = frozenset({"visual", "sound"})
 someone is, and one that nobody listed here might."""
 _NEVER = "identity"
 """Columns whose names begin so link people across clips."""
+_APART = ("trace", "checks", "contradiction", "is_contradicted", "reason_recipe", "reason_rounds", "reason_failed")
+"""Columns of the reasoning, told in reasoning.jsonl and checks.jsonl."""
 _INTERNAL = frozenset(
-    {"media_key", "strip_key", "samples_key", "stage", "dead", "review", "verdict", "held_for", "decisions"}
+    {"media_key", "strip_key", "samples_key", "stage", "dead", "review", "verdict", "held_for", "decisions", *_APART}
 )
-"""Columns of the store's own working, or told in decisions.jsonl."""
-_ANNOTATION = ("conditioning", "temporal", "affect", "control", "engine")
+"""Columns of the store's own working, or told in a file of their own."""
+_ANNOTATION = (
+    "readings",
+    "origins",
+    "conditioning",
+    "alternatives",
+    "caption",
+    "temporal",
+    "affect",
+    "control",
+    "engine",
+)
 _RECIPES = ("segment_recipe", "recipes", "annotation_recipe")
 _DECISION_COLUMNS = (
     "video_id",
@@ -51,6 +63,8 @@ class Content:
     """What a snapshot holds.
 
     published: rows of metadata.jsonl, in clip id order.
+    reasoning: lines of reasoning.jsonl: what the annotation of each published clip was distilled from.
+    checks: lines of checks.jsonl: how each claim of it stands against the measurements.
     decisions: lines of decisions.jsonl: every clip in id order, then every dropped span of a video.
     media: file name within the folder to media key.
     table: the published rows as they go into metadata.parquet.
@@ -58,6 +72,8 @@ class Content:
     """
 
     published: list[Json]
+    reasoning: list[Json]
+    checks: list[Json]
     decisions: list[Json]
     media: dict[str, str]
     table: pa.Table
@@ -66,7 +82,7 @@ class Content:
     @property
     def digest(self) -> str:
         """See `content_digest`."""
-        return content_digest(self.published, self.decisions, self.content_columns)
+        return content_digest(self.published, self.reasoning, self.decisions, self.content_columns)
 
     @property
     def counts(self) -> Counter[str]:
@@ -95,6 +111,8 @@ def read_content(store: Store, version: int) -> Content:
     texts = [field.name for field in store.clips.schema if _kind(field) == "text" and field.name in columns]
     return Content(
         published=published,
+        reasoning=[line for row in kept if (line := _reasoning_line(row)) is not None],
+        checks=[line for row in kept if (line := _checks_line(row)) is not None],
         decisions=[_clip_line(row) for row in rows] + _span_lines(store),
         media={names[row["clip_id"]]: row["media_key"] for row in kept},
         table=_table(published, store.clips.schema),
@@ -106,14 +124,16 @@ _DIGESTS = {"media_sha256": "media_key", "samples_sha256": "samples_key"}
 """Published column to the key that names its object."""
 
 
-def content_digest(published: Iterable[Json], decisions: Iterable[Json], content_columns: Sequence[str]) -> str:
+def content_digest(
+    published: Iterable[Json], reasoning: Iterable[Json], decisions: Iterable[Json], content_columns: Sequence[str]
+) -> str:
     """SHA-256 over what a snapshot says, whenever and wherever it was made.
 
-    It covers, in id order: each published clip's id, sampled pictures and sound, annotation and recipes; each
-    clip's verdict with the rules' reasons; each dropped span. The MP4's own bytes are left out: one clip in six
-    was seen to come out of x264 with some other bytes from one run to the next. Floats count to five significant
-    digits. Cluster numbers are left out (they depend on the order in which footage arrived), and so are clocks, paths,
-    tags, notes and people's names.
+    It covers, in id order: each published clip's id, sampled pictures and sound, annotation and recipes; what it was
+    distilled from; each clip's verdict with the rules' reasons; each dropped span. The MP4's own bytes are left out:
+    one clip in six was seen to come out of x264 with some other bytes from one run to the next. Floats count to five
+    significant digits. Cluster numbers are left out (they depend on the order in which footage arrived), and so are
+    clocks, paths, tags, notes and people's names.
     """
     clips = [
         [row["clip_id"], row["samples_sha256"], {name: rounded(row.get(name)) for name in content_columns}]
@@ -127,7 +147,11 @@ def content_digest(published: Iterable[Json], decisions: Iterable[Json], content
         else:
             reasons = [[one["rule"], one["verdict"], one["reason"]] for one in line["decisions"]]
             verdicts.append([line["clip_id"], verdict_in(line), reasons])
-    return digest({"clips": sorted(clips, key=lambda c: c[0]), "verdicts": sorted(verdicts), "spans": sorted(spans)})
+    reasoned = sorted(
+        ([line["clip_id"], line["recipe"], rounded(line["trace"])] for line in reasoning), key=lambda r: r[0]
+    )
+    told = {"verdicts": sorted(verdicts), "spans": sorted(spans)} | ({"reasoning": reasoned} if reasoned else {})
+    return digest({"clips": sorted(clips, key=lambda c: c[0])} | told)
 
 
 def verdict_in(line: Json) -> str:
@@ -145,13 +169,15 @@ def write_files(store: Store, content: Content, folder: Path, told: dict[str, st
     sums = {name: _place(store, key, folder / name) for name, key in content.media.items()}
     pq.write_table(content.table, folder / "metadata.parquet")
     _write_lines(folder / "metadata.jsonl", content.published)
-    _write_lines(folder / "decisions.jsonl", content.decisions)
+    lines = {"decisions": content.decisions, "reasoning": content.reasoning, "checks": content.checks}
+    for name, told_in in lines.items():
+        _write_lines(folder / f"{name}.jsonl", told_in)
     for name, text in told.items():
         (folder / name).write_text(text, encoding="utf-8")
-    for name in ("metadata.parquet", "metadata.jsonl", "decisions.jsonl", *told):
+    for name in ("metadata.parquet", "metadata.jsonl", *(f"{name}.jsonl" for name in lines), *told):
         sums[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    lines = [f"{sha256}  {name}\n" for name, sha256 in sorted(sums.items())]
-    (folder / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
+    listed = [f"{sha256}  {name}\n" for name, sha256 in sorted(sums.items())]
+    (folder / CHECKSUMS).write_text("".join(listed), encoding="utf-8")
 
 
 def read_lines(path: Path) -> list[Json]:
@@ -178,6 +204,20 @@ def sha256_of(media_key: str) -> str:
 def _published(row: ClipRow, file_name: str, columns: Sequence[str]) -> Json:
     digests = {name: sha256_of(row[key]) for name, key in _DIGESTS.items()}
     return {"file_name": file_name} | digests | {name: row.get(name) for name in columns}
+
+
+def _reasoning_line(row: ClipRow) -> Json | None:
+    if row["trace"] is None:
+        return None
+    told = {"clip_id": row["clip_id"], "engine": row["engine"], "recipe": row["reason_recipe"]}
+    return told | {"rounds": row["reason_rounds"], "failed": row["reason_failed"], "trace": row["trace"]}
+
+
+def _checks_line(row: ClipRow) -> Json | None:
+    if row["checks"] is None:
+        return None
+    told = {"clip_id": row["clip_id"], "recipe": row["reason_recipe"], "contradiction": row["contradiction"]}
+    return told | {"checks": row["checks"]}
 
 
 def _clip_line(row: ClipRow) -> Json:

@@ -167,17 +167,17 @@ class Annotation(Value):
 
     attributes: dict[str, str | None]
     """Attribute bundle over the closed vocabulary; None where unknown."""
-    readings: dict[str, dict[str, float]]
+    readings: dict[str, dict[str, float]] = {}
     """Probabilities of the terms of each attribute that is known; what they leave of 1 is unknown."""
-    origins: dict[str, str]
+    origins: dict[str, str] = {}
     """What each known attribute comes from: `measured`, or the engine's id."""
     temporal: tuple[Span, ...]
     affect: Affect
     conditioning: str
     """Short, stable string: closed vocabulary, fixed slot order, at most 75 tokens of CLIP."""
-    alternatives: tuple[Alternative, ...]
+    alternatives: tuple[Alternative, ...] = ()
     """Strings with their weights where the clip is ambiguous, `conditioning` first; empty where it is not."""
-    caption: str | None
+    caption: str | None = None
     """A plain sentence, for families that are trained on such."""
     control: Control
     engine: str
@@ -370,7 +370,7 @@ class ClipDensified(Record):
     clip_id: str
     video_id: str
     annotation: Annotation
-    reasoning: Reasoning | None
+    reasoning: Reasoning | None = None
     """None: written before there was any."""
     recipe: str
     """Hash of all that determines the annotation, given the measurements."""

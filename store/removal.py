@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from store.answers import AnswerStore
 from store.clips import ClipRow
 from store.export import sha256_of
 from store.records import Json, RemovalDone, RemovalRequested, digest
@@ -83,6 +84,9 @@ def remove(store: Store, request: RemovalRequested, snapshots_root: Path, now: d
     store.dead_letters.delete([letter.rpartition("/")[2] for letter in sorted(plan.dead_letters)])
     store.reviews.delete(_reviews(store, request, plan))
     store.clips.delete(sorted(plan.clip_ids))
+    answers = AnswerStore(store.media)
+    for clip_id in sorted(plan.clip_ids):
+        answers.delete(clip_id)
     plan = replace(plan, media_keys=frozenset(delete_media(store, plan.media_keys)))
     store.media.sweep(now - _LONGEST_WRITE)
     store.purge()
@@ -296,6 +300,7 @@ def _is_gone(store: Store, request: RemovalRequested, plan: _Plan, snapshots_roo
     versions = [None, *store.clips.tags().values()]
     rows = any(store.clips.select(where=where, columns=["clip_id"], version=version) for version in versions)
     media = any(store.media.exists(key) for key in plan.media_keys)
+    answers = any(AnswerStore(store.media).of(clip_id) for clip_id in plan.clip_ids)
     videos = any(body["status"] != "removed" for body in store.videos.get_many(plan.video_ids).values())
     runs = any(body["status"] != "withdrawn" for body in store.runs.get_many(plan.runs).values())
     folders = [snapshots_root / tag for tag in plan.snapshots]
@@ -303,6 +308,7 @@ def _is_gone(store: Store, request: RemovalRequested, plan: _Plan, snapshots_roo
     return not (
         rows
         or media
+        or answers
         or videos
         or runs
         or snapshots

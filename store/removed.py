@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from store.answers import AnswerStore
 from store.clips import ClipRow
 from store.records import (
     ClipCurated,
@@ -107,6 +108,8 @@ def refuse_late(store: Store, records: Sequence[Record]) -> list[Record]:
                 keys.update(_close_video(store, record))
             case ClipSegmented():
                 keys.update(getattr(record.clip, column) for column in CLIP_MEDIA)
+            case ClipDensified():
+                AnswerStore(store.media).delete(record.clip_id)
             case ConceptChanged():
                 keys.add(record.members_key)
             case TrainingFinished():

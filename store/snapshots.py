@@ -73,7 +73,8 @@ def verify_snapshot(folder: Path) -> list[str]:
     ]
     if not {"metadata.jsonl", "decisions.jsonl"} - there:
         published, decisions = read_lines(folder / "metadata.jsonl"), read_lines(folder / "decisions.jsonl")
-        found = content_digest(published, decisions, manifest["content_columns"])
+        reasoning = read_lines(folder / "reasoning.jsonl") if "reasoning.jsonl" in there else []  # since version 2
+        found = content_digest(published, reasoning, decisions, manifest["content_columns"])
         if found != manifest["digest"]:
             faults.append(f"its content has digest {found}, manifest.json says {manifest['digest']}")
     return faults
@@ -227,6 +228,8 @@ def _recipes(content: Content) -> dict[str, list[str]]:
         for step, recipe in (told | row["recipes"]).items():
             if recipe:
                 found.setdefault(step, set()).add(recipe)
+    for line in content.reasoning:
+        found.setdefault("reason", set()).add(line["recipe"])
     for line in content.decisions:
         if line["kind"] == "clip":
             found.setdefault("gate", set()).update(one["recipe"] for one in line["decisions"])

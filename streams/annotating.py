@@ -44,9 +44,13 @@ class Annotating:
         """Columns of the attributes."""
         return self._vocabulary.columns
 
+    def recipe(self, store: Store) -> str:
+        """Recipe of the annotations as they should be now."""
+        return distiller_of(self._vocabulary, latest_calibration(store)).recipe(self._reasoned_by)
+
     def due(self, store: Store, reason: str) -> Iterator[AnnotationDue]:
         """The annotated clips whose annotation another recipe made than the present one."""
-        recipe = distiller_of(self._vocabulary, latest_calibration(store)).recipe(self._reasoned_by)
+        recipe = self.recipe(store)
         where = f"stage = 'densified' AND annotation_recipe != '{recipe}'"
         for row in store.clips.select(where=where, columns=["video_id"]):
             yield AnnotationDue(clip_id=row["clip_id"], video_id=row["video_id"], reason=reason)

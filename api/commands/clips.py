@@ -77,6 +77,12 @@ def _print_clip(console: Console, answer: Json) -> None:
     failed = answer["failed"]
     rows = [(group, recipe, failed.get(group)) for group, recipe in _recipes(answer)]
     console.print(grid("Recipes", ("of", "recipe", "failed"), rows))
+    if answer["contradictions"]:
+        claimed = ("claim", "measured", "score")
+        checks = [[check[name] for name in claimed] for check in answer["contradictions"]]
+        console.print(grid("Contradictions", claimed, checks))
+    if answer["reason_failed"]:
+        console.print(f"described by rules: {escape(answer['reason_failed'])}")
     if answer["reviews"]:
         told = ("decided_at", "subject", "verdict", "covers", "by", "reason")
         console.print(grid("Reviews", told, [[review[name] for name in told] for review in answer["reviews"]]))
@@ -94,6 +100,7 @@ def _recipes(answer: Json) -> list[tuple[str, Any]]:
     return [
         ("segment", recipes["segment"]),
         *sorted(measured.items()),
+        ("reason", recipes["reason"]),
         ("annotation", recipes["annotation"]),
         ("curation", recipes["curation"]),
         ("decisions", gate),

@@ -40,6 +40,7 @@ class Recipes(BaseModel):
     segment: str | None
     measured: dict[str, str]
     """By processor."""
+    reason: str | None
     annotation: str | None
     curation: str | None
 
@@ -59,6 +60,14 @@ class ClipWhy(BaseModel):
     """Processors that could not measure it, and why."""
     engine: str | None
     """What annotated it: `measured` for rules, else a model's id."""
+    origins: dict[str, str]
+    """What each attribute comes from."""
+    contradiction: float | None
+    """How strongly the description contradicts what was measured, 0..1."""
+    contradictions: list[Json]
+    """The claims that do: claim, measured, score."""
+    reason_failed: str | None
+    """Why the profile's engine has no answer, so that the rules stand in."""
     lineage: Lineage
     reviews: list[Json]
     """Decisions of people on this clip and its source, in order of time."""
@@ -99,11 +108,20 @@ def why_clip(clip_id: str, service: Given) -> ClipWhy:
         recipes=Recipes(
             segment=row["segment_recipe"],
             measured=row["recipes"] or {},
+            reason=row["reason_recipe"],
             annotation=row["annotation_recipe"],
             curation=row["curation_recipe"],
         ),
         failed=row["failed"] or {},
         engine=row["engine"],
+        origins=row["origins"] or {},
+        contradiction=row["contradiction"],
+        contradictions=[
+            {name: check[name] for name in ("claim", "measured", "score")}
+            for check in row["checks"] or ()
+            if check["verdict"] == "contradicted"
+        ],
+        reason_failed=row["reason_failed"],
         lineage=Lineage(
             video_name=video.get("name"), released=source.get("released", {}), **{name: row[name] for name in place}
         ),

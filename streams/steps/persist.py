@@ -46,7 +46,7 @@ _MAINTAIN_EVERY_WRITES = 100
 
 
 class Persist(Step):
-    """Reads every topic but its own.
+    """Reads every topic but its own, and that of clips to be annotated anew, which tells of no new state.
 
     Args:
         data: folder of the store, under which small bases lie.
@@ -57,7 +57,9 @@ class Persist(Step):
     """
 
     name: ClassVar[str] = "persist"
-    reads: ClassVar[tuple[str, ...]] = tuple(topic.name for topic in TOPICS if topic.name != ClipsStored.topic)
+    reads: ClassVar[tuple[str, ...]] = tuple(
+        topic.name for topic in TOPICS if topic.name not in (ClipsStored.topic, AnnotationDue.topic)
+    )
     batch: ClassVar[int] = 256
     within_s: ClassVar[float] = 0.25
     max_attempts: ClassVar[float] = math.inf

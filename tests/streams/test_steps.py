@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from processors.distill.vocabulary import DEFAULT_VOCABULARY
+from store.calibrations import latest_calibration
 from store.errors import Passing, SettingsError
 from store.filters import Filter
 from store.gate import GateOptions
 from store.records import (
+    AnnotationDue,
+    CalibrationAdopted,
+    CalibrationRequested,
     ClipCurated,
     ClipsStored,
     ConceptChanged,
@@ -25,6 +30,7 @@ from store.records import (
 )
 from store.store import Store
 from store.view import View
+from streams.annotating import About, Annotating
 from streams.metrics import StepMetrics
 from streams.publish import Tombstone
 from streams.steps import Workplace, open_road
@@ -37,6 +43,7 @@ from tests.store.made_people import PEOPLE_COLUMNS, people
 from trainer.bases import SMALL_LABEL, Base
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ANNOTATING = Annotating(About("measured", "reasoned-1", DEFAULT_VOCABULARY, absent=None))
 ONE, TWO = Video("one", n_clips=3), Video("two", n_clips=2, source="beach")
 CONCEPTS = """
 concepts:
@@ -54,6 +61,11 @@ class Published(list[Record]):
 
     def of(self, kind: type[Record]) -> list[Record]:
         return [record for record in self if isinstance(record, kind)]
+
+
+def without_due(published: Published) -> list[Record]:
+    """All but the annotations that are due: the clips here were annotated by no recipe of ours."""
+    return [record for record in published if not isinstance(record, AnnotationDue)]
 
 
 class Clock:
@@ -74,25 +86,25 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def persist(store: Store, tmp_path: Path) -> Persist:
-    return Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable)
+    return Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable, ANNOTATING)
 
 
 async def test_persist_judges_stored_clips_again_when_the_gate_has_changed(store: Store, tmp_path: Path) -> None:
     published = Published()
 
     def started(gate: GateOptions) -> Persist:
-        return Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable, gate)
+        return Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable, ANNOTATING, gate)
 
     first = started(GateOptions())
     dark = Video("dark", n_clips=1, black_share=0.5)
     dark.put_media(store.media)
     await first.process(all_records([ONE, dark]), Published())
     await first.idle(published)
-    assert published == []
+    assert without_due(published) == []
     second = started(GateOptions(filters=(Filter("black", "black_share", "above", 0.4, "drop", "dark"),)))
     await second.idle(published)
     await second.idle(published)
-    assert published == [ClipsStored(clip_ids=dark.clip_ids)]
+    assert without_due(published) == [ClipsStored(clip_ids=dark.clip_ids)]
     assert store.clips.get(dark.clip_ids[0])["verdict"] == "drop"
 
 
@@ -135,7 +147,7 @@ async def test_removal_goes_through_the_writer_and_leaves_its_proof(
 
 async def test_persist_tells_who_is_seen_in_the_clips_that_it_completes(tmp_path: Path) -> None:
     store, video = Store.open(tmp_path, PEOPLE_COLUMNS), people("one", (1,), (1, 2))
-    persist = Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable)
+    persist = Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable, ANNOTATING)
     published = Published()
     await persist.process(video.road, published)
     links = {record.key: record for record in published.of(IdentityLinked)}
@@ -151,16 +163,16 @@ async def test_persist_tells_who_is_seen_in_the_clips_that_it_completes(tmp_path
 async def test_persist_links_what_a_killed_writer_left_once_it_is_idle(tmp_path: Path) -> None:
     store, video = Store.open(tmp_path, PEOPLE_COLUMNS), people("one", (1,), (2,))
     View(store).apply(video.road)
-    persist = Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable)
+    persist = Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable, ANNOTATING)
     published = Published()
     await persist.idle(published)
     await persist.idle(published)
-    assert sorted(record.key for record in published) == sorted(video.clip_ids)
+    assert sorted(record.key for record in without_due(published)) == sorted(video.clip_ids)
 
 
 async def test_people_who_come_after_a_removal_are_not_likened_to_who_was_removed(tmp_path: Path) -> None:
     store, video = Store.open(tmp_path, PEOPLE_COLUMNS), people("one", (1,), (2,))
-    persist = Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable)
+    persist = Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable, ANNOTATING)
     await persist.process(video.road, Published())
     identity = store.clips.get(video.clip_ids[0])["identity_ids"][0]["identity"]
     removal = RemovalRequested(
@@ -294,3 +306,51 @@ async def test_footage_that_never_ends_does_not_put_training_off_for_ever(store:
         clock.now += timedelta(seconds=5)
         await step.idle(published)
     assert [request.concept for request in published] == ["calm"]  # type: ignore[attr-defined]
+
+
+# --- annotations that are due, and calibrations ------------------------------------------------------------------
+
+
+async def test_clips_that_another_recipe_annotated_are_annotated_anew_at_the_start(
+    tmp_path: Path, store: Store
+) -> None:
+    persist = Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable, ANNOTATING)
+    published = Published()
+    await persist.process(all_records([ONE]), published)
+    await persist.idle(published)
+    due = published.of(AnnotationDue)
+    assert sorted(record.key for record in due) == sorted(clip.clip_id for clip in ONE.clips)
+
+    recipe = ANNOTATING.recipe(store)
+    present = [record.model_copy(update={"recipe": recipe}) for record in ONE.densified]
+    again = Published()
+    await persist.process(present, again)
+    later = Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable, ANNOTATING)
+    await later.idle(again)
+    assert again.of(AnnotationDue) == []
+
+
+async def test_a_calibration_is_adopted_once_and_every_clip_annotated_by_it(tmp_path: Path, store: Store) -> None:
+    persist = Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable, ANNOTATING)
+    asked = CalibrationRequested(request_id="c1", by="Ada", reason="enough clips", requested_at=NOW)
+    published = Published()
+    await persist.process([*all_records([ONE, TWO]), asked], published)
+    (adopted,) = published.of(CalibrationAdopted)
+    assert isinstance(adopted, CalibrationAdopted)
+    assert (adopted.request_id, adopted.by, adopted.reason) == ("c1", "Ada", "enough clips")
+    assert len(published.of(AnnotationDue)) == 5
+    latest = latest_calibration(store)
+    assert latest is not None
+    assert latest["calibration_id"] == adopted.calibration_id
+
+    again = Published()
+    await persist.process([asked], again)
+    assert again.of(CalibrationAdopted) == []
+
+
+async def test_a_calibration_that_a_killed_process_left_is_made_at_the_start(tmp_path: Path, store: Store) -> None:
+    View(store).apply([CalibrationRequested(request_id="c1", by="Ada", reason="why not", requested_at=NOW)])
+    persist = Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable, ANNOTATING)
+    published = Published()
+    await persist.idle(published)
+    assert [record.key for record in published.of(CalibrationAdopted)] == ["c1"]
