@@ -106,9 +106,10 @@ def request(question: Question, options: EndpointOptions, schema: Json, manner: 
 
 
 def trial(options: EndpointOptions, manner: Manner) -> Json:
-    """The body of the least question there is: what answers it is there for everyone."""
-    body = {"model": options.model, "messages": [{"role": "user", "content": "Say yes."}], manner.limit: 16}
-    return body | dict(options.extra)
+    """The body of the least question there is, asked in the same manner: who answers it is there for everyone."""
+    messages = [{"role": "user", "content": "Say yes."}]
+    body: Json = {"model": options.model, "messages": messages, manner.limit: 16}
+    return body | ({"stream": True} if manner.streams else {}) | dict(options.extra)
 
 
 class _Said(BaseModel):
