@@ -32,6 +32,7 @@ from store.records import (
     ReviewDecided,
     SnapshotFinished,
     SnapshotRequested,
+    TokenReserved,
     TrainingFinished,
     TrainingProgress,
     TrainingRequested,
@@ -51,6 +52,7 @@ RECORD_TYPES: dict[str, type[Record]] = {
         IdentityLinked,
         IdentityDecided,
         ConceptChanged,
+        TokenReserved,
         TrainingRequested,
         TrainingProgress,
         TrainingFinished,
@@ -75,7 +77,21 @@ def _dead_letter_1(body: Json) -> Json:
     return body | {"origin_partition": None, "origin_offset": None, "kind": "exhausted" if passing else "refused"}
 
 
-UPGRADES: Mapping[tuple[str, int], Upgrade] = {(DeadLetter.topic, 1): _dead_letter_1}
+def _training_requested_1(body: Json) -> Json:
+    """Version 1 knew no trigger tokens."""
+    return body | {"token": None}
+
+
+def _removal_done_1(body: Json) -> Json:
+    """Version 1 knew no trigger tokens."""
+    return body | {"tokens": []}
+
+
+UPGRADES: Mapping[tuple[str, int], Upgrade] = {
+    (DeadLetter.topic, 1): _dead_letter_1,
+    (TrainingRequested.topic, 1): _training_requested_1,
+    (RemovalDone.topic, 1): _removal_done_1,
+}
 """(type, version) to the step that leads to the version after it."""
 
 

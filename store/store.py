@@ -18,6 +18,7 @@ DOCUMENTS = (
     "removals",
     "identity_decisions",
     "concepts",
+    "tokens",
     "runs",
     "snapshots",
     "dead_letters",
@@ -35,6 +36,7 @@ class Store:
     reviews, removals: the ledger of people's decisions and the proofs of removal.
     identity_decisions: by decision id; merges, splits and what was undone.
     concepts: by name; the last `concepts.changed`.
+    tokens: by token; reserved for a concept or an identity, or removed: whose it was is forgotten.
     runs: by run id; requested, running, succeeded, failed or withdrawn.
     snapshots: by tag; requested, created, failed or withdrawn.
     dead_letters: by dead id; dead or replayed.
@@ -48,6 +50,7 @@ class Store:
     removals: DocumentTable
     identity_decisions: DocumentTable
     concepts: DocumentTable
+    tokens: DocumentTable
     runs: DocumentTable
     snapshots: DocumentTable
     dead_letters: DocumentTable

@@ -56,6 +56,7 @@ ORDER = (
     "identities.linked",
     "identities.decided",
     "concepts.changed",
+    "tokens.reserved",
     "training.requested",
     "training.progress",
     "training.finished",

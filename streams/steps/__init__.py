@@ -24,6 +24,7 @@ from streams.steps.segment import CHUNK_S, Segment
 from streams.steps.snapshot import Snapshot
 from streams.steps.train import Train
 from streams.topics import STEPS
+from streams.triggers import word_of
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,9 @@ async def open_road(
         "resume": lambda: Resume(store, reader("resume")),
         "embed": lambda: Embed(embedding),
         "densify": lambda: Densify(annotator),
-        "persist": lambda: Persist(store, place.data, snapshots, clock, metrics.queryable, gate),
+        "persist": lambda: Persist(
+            store, place.data, snapshots, clock, metrics.queryable, gate, word_of(annotator.vocabulary)
+        ),
         "curate": lambda: Curate(place.data, place.concepts),
         "schedule": lambda: Schedule(store, clock),
         "train": lambda: Train(store, place.data, place.unfinished, clock),
