@@ -35,6 +35,7 @@ from store.records import (
     ReviewDecided,
     SnapshotFinished,
     SnapshotRequested,
+    TokenReserved,
     TrainingFinished,
     TrainingProgress,
     TrainingRequested,
@@ -57,6 +58,7 @@ RECORD_TYPES: dict[str, type[Record]] = {
         CalibrationRequested,
         CalibrationAdopted,
         ConceptChanged,
+        TokenReserved,
         TrainingRequested,
         TrainingProgress,
         TrainingFinished,
@@ -94,9 +96,21 @@ def _clip_densified_1(body: Json) -> Json:
     return body | {"annotation": body["annotation"] | told, "reasoning": None}
 
 
+def _training_requested_1(body: Json) -> Json:
+    """Version 1 knew no trigger tokens."""
+    return body | {"token": None}
+
+
+def _removal_done_1(body: Json) -> Json:
+    """Version 1 knew no trigger tokens."""
+    return body | {"tokens": []}
+
+
 UPGRADES: Mapping[tuple[str, int], Upgrade] = {
     (DeadLetter.topic, 1): _dead_letter_1,
     (ClipDensified.topic, 1): _clip_densified_1,
+    (TrainingRequested.topic, 1): _training_requested_1,
+    (RemovalDone.topic, 1): _removal_done_1,
 }
 """(type, version) to the step that leads to the version after it."""
 

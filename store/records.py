@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 Json = dict[str, Any]
+TokenKind = Literal["concept", "identity"]
+"""What has a trigger token."""
 
 
 def digest(value: Any) -> str:
@@ -513,10 +515,30 @@ class ConceptChanged(Record):
         return self.concept
 
 
+class TokenReserved(Record):
+    """A made-up word stands for a concept or an identity, for ever: its trigger token.
+
+    Its key is the token: when the subject is removed, a tombstone erases who it stood for, and the proof keeps it
+    reserved.
+    """
+
+    topic: ClassVar[str] = "tokens.reserved"
+    kind: TokenKind
+    subject_id: str
+    """The concept's name, or the identity's pseudonym."""
+    token: str
+    reserved_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.token
+
+
 class TrainingRequested(Record):
     """A LoRA run is due."""
 
     topic: ClassVar[str] = "training.requested"
+    version: ClassVar[int] = 2
     run_id: str
     concept: str
     stage: Literal["A", "B"]
@@ -526,6 +548,8 @@ class TrainingRequested(Record):
     """Run whose adapter this one starts from."""
     settings: Json
     """Fields of `trainer.lora.LoraSettings` that differ from their defaults."""
+    token: str | None = None
+    """The concept's trigger token, which its texts begin with; None: a request of version 1, trained without."""
     requested_by: str
     reason: str
     requested_at: datetime
@@ -611,6 +635,7 @@ class RemovalDone(Record):
     """Proof that it went."""
 
     topic: ClassVar[str] = "removals.done"
+    version: ClassVar[int] = 2
     removal_id: str
     video_ids: tuple[str, ...]
     clip_ids: tuple[str, ...]
@@ -628,6 +653,8 @@ class RemovalDone(Record):
     """Videos that lost the clips in which a removed identity appears, and their original, and keep the other clips."""
     sources: dict[str, str | None] = {}
     """Video id to the source that it came from."""
+    tokens: tuple[str, ...] = ()
+    """Trigger tokens of identities that are seen nowhere any more: nothing tells whose, and nobody else gets them."""
     verified: bool
     """The ids and keys above were looked for afterwards and not found."""
     done_at: datetime

@@ -31,6 +31,7 @@ from store.removed import (
 from store.snapshots import is_withdrawn, judged_clips, withdraw_snapshot
 from store.store import Store
 from store.tables import sql_holds, sql_in
+from store.tokens import nameless, tokens_of
 
 _LONGEST_WRITE = timedelta(hours=1)
 """Chosen: an unfinished media file as old as this was left by a killed process."""
@@ -49,6 +50,8 @@ class _Plan:
     """step/id."""
     originals: frozenset[str] = frozenset()
     """Videos that lose their original and some of their clips."""
+    tokens: frozenset[str] = frozenset()
+    """Trigger tokens of identities that are seen nowhere else."""
 
     @classmethod
     def of(cls, body: Json) -> "_Plan":
@@ -76,6 +79,7 @@ def remove(store: Store, request: RemovalRequested, snapshots_root: Path, now: d
     store.removals.put({request.removal_id: known | plan.listed()})
     _close_videos(store, request, plan)
     _strike_decisions(store, plan)
+    store.tokens.put({token: nameless(token) for token in sorted(plan.tokens)})
     for run_id in sorted(plan.runs):
         withdraw_run(store, run_id, f"it was trained on footage that removal {request.removal_id} took away")
     for tag in sorted(plan.snapshots):
@@ -125,6 +129,7 @@ def _found(store: Store, request: RemovalRequested, snapshots_root: Path) -> _Pl
         runs=frozenset(runs),
         dead_letters=_letters(store, video_ids | clip_ids),
         originals=frozenset(originals),
+        tokens=frozenset(_tokens(store, request, video_ids, clip_ids)),
     )
 
 
@@ -152,6 +157,24 @@ def clips_showing(store: Store, identity: str) -> list[ClipRow]:
     """Rows (`video_id` and `identity_ids`) of the clips in which an identity appears."""
     rows = store.clips.select(where=sql_holds("identity_ids", [identity]), columns=["video_id", "identity_ids"])
     return [row for row in rows if any(link["identity"] == identity for link in row["identity_ids"])]
+
+
+def _tokens(store: Store, request: RemovalRequested, video_ids: set[str], clip_ids: set[str]) -> set[str]:
+    """Trigger tokens of the identity that is to go, and of those that only these clips show."""
+    tokens = tokens_of(store, "identity")
+    if not tokens:
+        return set()
+    going = _linked(store, _of(video_ids, clip_ids))
+    staying = _linked(store, f"{sql_holds('identity_ids', going)} AND NOT {_of(video_ids, clip_ids)}")
+    going = going - staying | ({request.subject_id} if request.subject == "identity" else set())
+    return {token for identity, token in tokens.items() if identity in going}
+
+
+def _linked(store: Store, where: str) -> set[str]:
+    """Identities that tracks are, or were linked to, in the clips of a condition."""
+    rows = store.clips.select(where=f"identity_ids IS NOT NULL AND {where}", columns=["identity_ids"])
+    ids = {entry[name] for row in rows for entry in row["identity_ids"] for name in ("identity", "linked")}
+    return ids - {None}
 
 
 def _of(video_ids: AbstractSet[str], clip_ids: AbstractSet[str]) -> str:
@@ -303,6 +326,8 @@ def _is_gone(store: Store, request: RemovalRequested, plan: _Plan, snapshots_roo
     answers = any(AnswerStore(store.media).of(clip_id) for clip_id in plan.clip_ids)
     videos = any(body["status"] != "removed" for body in store.videos.get_many(plan.video_ids).values())
     runs = any(body["status"] != "withdrawn" for body in store.runs.get_many(plan.runs).values())
+    tokens = any(body["status"] != "removed" for body in store.tokens.get_many(plan.tokens).values())
+    named = request.subject == "identity" and request.subject_id in tokens_of(store, "identity")
     folders = [snapshots_root / tag for tag in plan.snapshots]
     snapshots = any(folder.exists() and not is_withdrawn(folder) for folder in folders)
     return not (
@@ -312,6 +337,8 @@ def _is_gone(store: Store, request: RemovalRequested, plan: _Plan, snapshots_roo
         or videos
         or runs
         or snapshots
+        or tokens
+        or named
         or _letters(store, plan.video_ids | plan.clip_ids)
         or _reviews(store, request, plan)
     )

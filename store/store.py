@@ -19,6 +19,7 @@ DOCUMENTS = (
     "identity_decisions",
     "calibrations",
     "concepts",
+    "tokens",
     "runs",
     "snapshots",
     "dead_letters",
@@ -37,6 +38,7 @@ class Store:
     identity_decisions: by decision id; merges, splits and what was undone.
     calibrations: by request id; requested or adopted.
     concepts: by name; the last `concepts.changed`.
+    tokens: by token; reserved for a concept or an identity, or removed: whose it was is forgotten.
     runs: by run id; requested, running, succeeded, failed or withdrawn.
     snapshots: by tag; requested, created, failed or withdrawn.
     dead_letters: by dead id; dead or replayed.
@@ -51,6 +53,7 @@ class Store:
     identity_decisions: DocumentTable
     calibrations: DocumentTable
     concepts: DocumentTable
+    tokens: DocumentTable
     runs: DocumentTable
     snapshots: DocumentTable
     dead_letters: DocumentTable

@@ -43,6 +43,7 @@ from store.records import (
     ReviewDecided,
     SnapshotFinished,
     SnapshotRequested,
+    TokenReserved,
     TrainingFinished,
     TrainingProgress,
     TrainingRequested,
@@ -50,6 +51,7 @@ from store.records import (
 from store.removed import refuse_late, tombstone, withdrawn_run, without_original
 from store.store import DOCUMENTS, Store
 from store.tables import DocumentTable, sql_holds, sql_in
+from store.tokens import nameless, reserved
 
 
 class Documents:
@@ -325,6 +327,12 @@ def _concept(record: ConceptChanged, tables: Tables) -> None:
     tables["concepts"].put(record.concept, body | {"status": "ready" if record.ready else "waiting"})
 
 
+def _token_reserved(record: TokenReserved, tables: Tables) -> None:
+    """A token is told of; whose it was is not told again once that was removed."""
+    if (tables["tokens"].get(record.token) or {}).get("status") != "removed":
+        tables["tokens"].put(record.token, reserved(record, told=True))
+
+
 def _run_requested(record: TrainingRequested, tables: Tables) -> None:
     known = tables["runs"].get(record.run_id) or {"status": "requested"}
     tables["runs"].put(record.run_id, record.model_dump(mode="json") | known)
@@ -359,6 +367,8 @@ def _removal_done(record: RemovalDone, tables: Tables) -> None:
         tables["videos"].put(
             video_id, without_original(tables["videos"].get(video_id) or {}, record.clip_ids, record.removal_id)
         )
+    for token in record.tokens:
+        tables["tokens"].put(token, nameless(token))
     for run_id in record.runs:
         known = tables["runs"].get(run_id) or {}
         if known.get("status") != "withdrawn":
@@ -402,6 +412,7 @@ _DOCUMENT_FOLDS: dict[type[Record], Callable[[Any, Tables], None]] = {
     DeadReplayed: _letter_decided,
     DeadDropped: _letter_decided,
     ConceptChanged: _concept,
+    TokenReserved: _token_reserved,
     TrainingRequested: _run_requested,
     TrainingProgress: _run_progress,
     TrainingFinished: _run_finished,

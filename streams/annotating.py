@@ -11,6 +11,7 @@ from processors.distill.vocabulary import Vocabulary, load_vocabulary
 from store.calibrations import latest_calibration
 from store.records import AnnotationDue, ClipDensified, Column, Json
 from store.store import Store
+from streams.triggers import word_of
 
 Outcomes = dict[str, ClipDensified | str]
 """Clip id to its annotation, or the reason why there is none."""
@@ -33,11 +34,15 @@ class About:
 
 
 class Annotating:
-    """Which annotations of a store are as they should be, and its calibrations."""
+    """Which annotations of a store are as they should be, and its calibrations.
+
+    is_word: tells what may not be a trigger token.
+    """
 
     def __init__(self, about: About) -> None:
         self._reasoned_by = about.reasoned_by
         self._vocabulary = load_vocabulary(about.vocabulary)
+        self.is_word = word_of(self._vocabulary)
 
     @property
     def columns(self) -> tuple[Column, ...]:

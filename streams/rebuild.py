@@ -59,6 +59,7 @@ ORDER = (
     "calibrations.requested",
     "calibrations.adopted",
     "concepts.changed",
+    "tokens.reserved",
     "training.requested",
     "training.progress",
     "training.finished",

@@ -45,6 +45,12 @@ def write_card(
 
 
 def _heading(request: TrainingRequested, metrics: Json) -> str:
+    trigger = (
+        f"Trigger word: **{request.token}**. Every text that it was trained on begins with it; begin yours with"
+        f" `{request.token}, `.\n\n"
+        if request.token
+        else ""
+    )
     return f"""# LoRA of {request.concept}, stage {request.stage}
 
 Low-rank adapter on the cross-attention of **{metrics["base_label"]}** (`{metrics["base"]}`). Load it with diffusers:
@@ -54,7 +60,7 @@ pipeline = StableDiffusionPipeline.from_pretrained(base_folder)
 pipeline.load_lora_weights(folder, weight_name="{ADAPTER_FILE}")
 ```
 
-`grid.png` shows footage, base and adapter from the same seeds; `losses.png` the training.
+{trigger}`grid.png` shows footage, base and adapter from the same seeds; `losses.png` the training.
 """
 
 
@@ -66,6 +72,7 @@ def _lineage(request: TrainingRequested, lineage: Lineage, metrics: Json) -> str
 |---|---|
 | run | `{request.run_id}` |
 | concept | {request.concept} |
+| trigger word | {request.token or "none: requested before there were any"} |
 | definition | `{json.dumps(lineage.definition, sort_keys=True)}` |
 | members | digest `{request.members_digest}`, {metrics["n_clips"]} clips of {metrics["n_videos"]} videos |
 | membership recipe | `{lineage.recipe}` |

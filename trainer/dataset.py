@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ class TrainingClip:
     load_frames: gives uint8 [T, H, W, 3] RGB, T >= 1 (`processors.decode.read_samples(...).frames_rgb`); called once.
     held_for: rules that keep the clip out; only a clip with none may be trained on.
     control: carried for the families that are steered by it.
+    caption: sentences for the families that read such; None where nobody wrote any.
     """
 
     clip_id: str
@@ -33,6 +35,7 @@ class TrainingClip:
     control: Control
     load_frames: Callable[[], np.ndarray] = field(repr=False, compare=False)
     held_for: tuple[str, ...] = ()
+    caption: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class FrameSet:
     """Frames of clips at one size.
 
     frames_rgb: uint8 [N, R, R, 3]. clip_of, video_of: int64 [N], the clip and video of each frame, counted from 0.
-    texts: the conditioning string of each clip.
+    texts: what each clip is described by.
     """
 
     frames_rgb: np.ndarray
@@ -90,6 +93,13 @@ def gather_frames(clips: Sequence[TrainingClip], resolution_px: int, frames_per_
         texts=tuple(clip.conditioning for clip in clips),
         held_out=np.array([clips[index].clip_id in held for index in clip_of]),
     )
+
+
+def run_texts(clips: Sequence[TrainingClip], reads: Literal["conditioning", "caption"], token: str | None) -> list[str]:
+    """What each clip is described by in a run: its conditioning string or, for a family that reads captions, its
+    caption where it has one; behind the run's trigger token, if it has one."""
+    described = [clip.caption or clip.conditioning if reads == "caption" else clip.conditioning for clip in clips]
+    return [", ".join(part for part in (token, text) if part) for text in described]
 
 
 def refuse_held(clips: Sequence[TrainingClip]) -> None:

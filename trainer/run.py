@@ -15,7 +15,7 @@ from store.errors import Conflict, InputError, NotFound
 from store.records import Json, TrainingRequested
 from trainer.bases import Base, find_base
 from trainer.card import Lineage, write_card
-from trainer.dataset import FrameSet, TrainingClip, gather_frames
+from trainer.dataset import FrameSet, TrainingClip, gather_frames, run_texts
 from trainer.families.base import Family, Generation, adapter_header
 from trainer.loop import Progress
 from trainer.lora import LoraSettings, TrainedLora, reload_difference, train_lora
@@ -85,7 +85,8 @@ def run_training(
     base = _choose_base(settings, _others(members, footage), place, lineage.parent_adapter, progress)
     family = open_base(base, place.device)
     how = Generation(settings.resolution_px, SAMPLING_STEPS, settings.guidance)
-    texts = _columns(members)
+    frames = replace(frames, texts=tuple(run_texts(members, family.text, request.token)))
+    texts = _columns(frames.texts)
     seeds = [GRID_SEED + column for column in range(len(texts))]
     before = family.generate(texts, seeds, how)
 
@@ -151,6 +152,7 @@ def _header(request: TrainingRequested, base: Base) -> dict[str, Any]:
     return {
         "run_id": request.run_id,
         "concept": request.concept,
+        "trigger_word": request.token,
         "stage": request.stage,
         "members_digest": request.members_digest,
         "parent": request.parent,
@@ -172,9 +174,9 @@ def _check_reload(trained: Family, base: Base, adapter: Path, frames: FrameSet, 
     return difference
 
 
-def _columns(members: Sequence[TrainingClip]) -> list[str]:
+def _columns(texts: Sequence[str]) -> list[str]:
     """The members' commonest texts, ties in alphabetical order."""
-    counts = Counter(clip.conditioning for clip in members)
+    counts = Counter(texts)
     return sorted(counts, key=lambda text: (-counts[text], text))[:GRID_COLUMNS]
 
 

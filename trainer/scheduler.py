@@ -4,6 +4,7 @@ Stage A trains a concept's first adapter from nothing. Stage B goes on from stag
 subset is known to be purer than stage A asks for. One run at a time; every concept gets a verdict and its reason.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -47,10 +48,11 @@ class PastRun:
 
 @dataclass(frozen=True)
 class SchedulerState:
-    """The latest record of every concept, and every run there was."""
+    """The latest record of every concept, every run there was, and the concepts' trigger tokens."""
 
     concepts: tuple[ConceptChanged, ...]
     runs: tuple[PastRun, ...]
+    tokens: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def decide(state: SchedulerState, now: datetime, settings: SchedulerSettings) ->
 
     Of several concepts that are due, the one whose last run ended longest ago goes first.
     """
-    judged = {concept.concept: _judge(concept, state.runs, now, settings) for concept in state.concepts}
+    judged = {concept.concept: _judge(concept, state, now, settings) for concept in state.concepts}
     wanting = [name for name, decision in judged.items() if decision.verdict == "train"]
     under_way = [run for run in state.runs if run.status in ("requested", "running")]
     chosen = min(wanting, key=lambda name: (_last_end_s(state.runs, name), name), default=None)
@@ -101,9 +103,9 @@ def _after(decision: SchedulerDecision, ahead: str) -> SchedulerDecision:
     return SchedulerDecision(decision.concept, "wait", f"{decision.reason}; {ahead}")
 
 
-def request_run(concept: ConceptChanged, plan: RunPlan, by: str, now: datetime) -> TrainingRequested:
+def request_run(concept: ConceptChanged, token: str, plan: RunPlan, by: str, now: datetime) -> TrainingRequested:
     """The request for a run; its id is of its content, so that asking twice is asking once."""
-    run_id = digest([concept.concept, plan.stage, concept.members_digest, plan.parent, plan.settings])[:32]
+    run_id = digest([concept.concept, plan.stage, concept.members_digest, plan.parent, plan.settings, token])[:32]
     return TrainingRequested(
         run_id=run_id,
         concept=concept.concept,
@@ -112,6 +114,7 @@ def request_run(concept: ConceptChanged, plan: RunPlan, by: str, now: datetime) 
         members_digest=concept.members_digest,
         parent=plan.parent,
         settings=plan.settings,
+        token=token,
         requested_by=by,
         reason=plan.reason,
         requested_at=now,
@@ -119,7 +122,7 @@ def request_run(concept: ConceptChanged, plan: RunPlan, by: str, now: datetime) 
 
 
 def _judge(
-    concept: ConceptChanged, runs: tuple[PastRun, ...], now: datetime, settings: SchedulerSettings
+    concept: ConceptChanged, state: SchedulerState, now: datetime, settings: SchedulerSettings
 ) -> SchedulerDecision:
     """What this concept would do if it were alone."""
 
@@ -128,7 +131,7 @@ def _judge(
 
     if not concept.ready:
         return wait(f"not ready: {'; '.join(concept.reasons)}")
-    own = [run for run in runs if run.concept == concept.concept]
+    own = [run for run in state.runs if run.concept == concept.concept]
     ended = [run.finished_at for run in own if run.finished_at is not None]
     cool_at = max(ended) + timedelta(seconds=settings.cool_down_s) if ended else now
     if now < cool_at:
@@ -136,7 +139,10 @@ def _judge(
     plan = _plan(concept, own, settings)
     if isinstance(plan, str):
         return wait(plan)
-    request = request_run(concept, plan, "scheduler", now)
+    token = state.tokens.get(concept.concept)
+    if token is None:
+        return wait("its trigger token is not reserved yet")
+    request = request_run(concept, token, plan, "scheduler", now)
     if any(run.run_id == request.run_id and run.status == "failed" for run in own):
         return wait(f"stage {plan.stage} failed with these clips; it waits until the subset changes or a person asks")
     return SchedulerDecision(concept.concept, "train", plan.reason, request)

@@ -84,15 +84,24 @@ def _track(named: str) -> dict[str, Any]:
 
 def _print_list(console: Console, answer: Json) -> None:
     rows = [
-        (one["identity"], one["n_clips"], one["n_videos"], one["n_tracks"], _face(one["exemplar"]), _maybe(one))
+        (
+            one["identity"],
+            one["token"],
+            one["n_clips"],
+            one["n_videos"],
+            one["n_tracks"],
+            _face(one["exemplar"]),
+            _maybe(one),
+        )
         for one in answer["identities"]
     ]
-    console.print(grid("", ("identity", "clips", "videos", "tracks", "best face", "may be"), rows))
+    console.print(grid("", ("identity", "token", "clips", "videos", "tracks", "best face", "may be"), rows))
     console.print(f"{len(rows)} of {answer['total']:,} identities")
 
 
 def _print_one(console: Console, answer: Json) -> None:
     console.print(f"[bold]{answer['identity']}[/]  {answer['n_clips']} clips of {answer['n_videos']} videos")
+    console.print(f"token {text(answer['token'])}", highlight=False)
     if answer["candidates"]:
         console.print(f"may be the same person as {_maybe(answer)}", highlight=False)
     rows = [

@@ -46,6 +46,7 @@ def _print_concepts(console: Console, answer: list[Json]) -> None:
     rows = [
         (
             concept["concept"],
+            concept["token"],
             f"{concept['n_eligible']} of {concept['n_members']} clips open to use, {concept['n_videos']} videos",
             "unknown"
             if concept["purity"] is None
@@ -54,7 +55,7 @@ def _print_concepts(console: Console, answer: list[Json]) -> None:
         )
         for concept in answer
     ]
-    console.print(grid("", ("concept", "subset", "purity", "ready"), rows))
+    console.print(grid("", ("concept", "token", "subset", "purity", "ready"), rows))
 
 
 def _print_concept(console: Console, answer: Json) -> None:

@@ -10,6 +10,7 @@ from api.service import Given
 from store.errors import NotFound
 from store.records import Json
 from store.store import Store
+from store.tokens import tokens_of
 
 router = APIRouter(prefix="/concepts", tags=["concepts"])
 
@@ -19,6 +20,8 @@ class Concept(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     concept: str
+    token: str | None
+    """The trigger word of its adapters; None for the moment until it is reserved."""
     status: str
     definition: Json
     n_members: int
@@ -51,7 +54,8 @@ class ConceptDetail(BaseModel):
 @router.get("")
 def list_concepts(service: Given) -> list[Concept]:
     """Every concept that was computed, by name."""
-    return [Concept(**document) for document in service.store.concepts.all().values()]
+    tokens = tokens_of(service.store, "concept")
+    return [Concept(**body, token=tokens.get(name)) for name, body in service.store.concepts.all().items()]
 
 
 @router.get("/{name}", responses=problems(404))
@@ -59,7 +63,8 @@ def show_concept(name: str, service: Given) -> ConceptDetail:
     """A concept with its members."""
     document = concept_document(service.store, name)
     members = json.loads(service.store.media.read(document["members_key"]))
-    return ConceptDetail(concept=Concept(**document), members=members)
+    token = tokens_of(service.store, "concept").get(name)
+    return ConceptDetail(concept=Concept(**document, token=token), members=members)
 
 
 def concept_document(store: Store, name: str) -> Json:

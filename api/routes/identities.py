@@ -1,5 +1,6 @@
 """Identities: who appears in which clips, under pseudonyms; and what people decide about them."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from store.identity_decisions import Decisions
 from store.records import IdentityDecided, Json, TrackName, digest
 from store.removal import clips_showing
 from store.store import Store
+from store.tokens import tokens_of
 
 router = APIRouter(prefix="/identities", tags=["identities"])
 
@@ -43,6 +45,8 @@ class Identity(BaseModel):
     """Tracks that are one person."""
 
     identity: str
+    token: str | None
+    """The word that is reserved for it; None for the moment until it is."""
     n_tracks: int
     n_clips: int
     n_videos: int
@@ -107,7 +111,8 @@ def list_identities(
     """Everybody who is known."""
     where = "identity_ids IS NOT NULL"
     rows = service.store.clips.select(where=where, columns=["video_id", "identity_ids"])
-    known = [_summary(identity, tracks) for identity, tracks in _by_identity(rows).items()]
+    tokens = tokens_of(service.store, "identity")
+    known = [_summary(identity, tracks, tokens) for identity, tracks in _by_identity(rows).items()]
     known.sort(key=lambda one: (-one["n_clips"], one["identity"]))
     return IdentityPage.model_validate(
         {"total": len(known), "limit": limit, "offset": offset, "identities": known[offset : offset + limit]}
@@ -133,7 +138,8 @@ def show_identity(identity: Pseudonym, service: Given) -> IdentityTracks:
         for track in tracks
     ]
     told.sort(key=lambda one: (one["video_id"], one["start_s"] or 0.0, one["clip_id"], one["track"]))
-    return IdentityTracks.model_validate(_summary(identity, tracks) | {"tracks": told})
+    summary = _summary(identity, tracks, tokens_of(service.store, "identity"))
+    return IdentityTracks.model_validate(summary | {"tracks": told})
 
 
 @router.post("/{identity}/merge", status_code=201, responses=ENTERED)
@@ -212,10 +218,11 @@ def _by_identity(rows: list[ClipRow]) -> dict[str, list[Json]]:
     return tracks
 
 
-def _summary(identity: str, tracks: list[Json]) -> Json:
+def _summary(identity: str, tracks: list[Json], tokens: Mapping[str, str]) -> Json:
     best = min(tracks, key=lambda track: (-track["quality"], track["clip_id"], track["track"]))
     return {
         "identity": identity,
+        "token": tokens.get(identity),
         "n_tracks": len(tracks),
         "n_clips": len({track["clip_id"] for track in tracks}),
         "n_videos": len({track["video_id"] for track in tracks}),

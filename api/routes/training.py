@@ -17,6 +17,7 @@ from api.service import Given, Service
 from store.errors import Conflict, NotFound
 from store.records import ConceptChanged, Json, TrainingRequested
 from store.store import Store
+from store.tokens import tokens_of
 from trainer.scheduler import RunPlan, SchedulerSettings
 from trainer.scheduler import request_run as plan_request
 
@@ -71,13 +72,17 @@ def _planned(store: Store, body: RunRequest, now: datetime) -> TrainingRequested
 
     Raises:
         NotFound: no such concept.
-        Conflict: none of its clips is open to use, stage B has nothing to go on from, or it ran with these clips.
+        Conflict: none of its clips is open to use, stage B has nothing to go on from, it ran with these clips, or its
+            trigger token is not reserved yet.
     """
     document = concept_document(store, body.concept)
     concept = ConceptChanged.model_validate({name: document[name] for name in ConceptChanged.model_fields})
     reasons = "; ".join(concept.reasons)
     if concept.n_eligible == 0:
         raise Conflict(f"concept {body.concept!r} has no clip that is open to use: {reasons}")
+    token = tokens_of(store, "concept").get(body.concept)
+    if token is None:
+        raise Conflict(f"concept {body.concept!r} has no trigger token yet; ask again once its worker has reserved one")
     runs = store.runs.all()
     settings = SchedulerSettings()
     chosen, parent = (settings.stage_a, None) if body.stage == "A" else (settings.stage_b, _last_a(runs, body.concept))
@@ -85,7 +90,7 @@ def _planned(store: Store, body: RunRequest, now: datetime) -> TrainingRequested
     # A run that failed keeps its id, and its seed: another seed is another run.
     for seed in count():
         plan = RunPlan(body.stage, parent, chosen | ({"seed": seed} if seed else {}), why)
-        request = plan_request(concept, plan, body.by, now)
+        request = plan_request(concept, token, plan, body.by, now)
         known = runs.get(request.run_id)
         if known is None:
             return request

@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from processors.distill.clip_tokens import MOST_TOKENS, MOST_TRIGGER_TOKENS
 from processors.distill.vocabulary import Table, Vocabulary
 from processors.reason.rules import Measured, changes_of, measured_controls, reason
 from processors.reason.trace import MEASURED, Feeling, Finding, Trace
 from store.errors import InputError
 from store.records import Affect, Alternative, Annotation, Column, Control, Reasoning, digest
 
-MOST_TOKENS = 75
-"""Of a conditioning string: what CLIP's text encoder reads beside its two own."""
+MOST_STRING_TOKENS = MOST_TOKENS - MOST_TRIGGER_TOKENS - 1
+"""Of a conditioning string, so that it has room for a concept's trigger token before it and a comma between them."""
 LEAST_WEIGHT = 0.25
 """Chosen: a string that is less probable than this is no alternative worth training on."""
 MOST_ALTERNATIVES = 4
@@ -114,15 +115,15 @@ class Distiller:
     def conditioning(self, attributes: Mapping[str, str | None]) -> str:
         """The phrases of the known attributes in the vocabulary's order; what is unknown is not named.
 
-        Equal attributes give equal strings. Of more than `MOST_TOKENS` tokens the last phrases are left out. Empty
-        where nothing is known that has a phrase.
+        Equal attributes give equal strings. Of more than `MOST_STRING_TOKENS` tokens the last phrases are left out.
+        Empty where nothing is known that has a phrase.
         """
         phrases = [
             phrase
             for slot in self.vocabulary.slots
             if (term := attributes.get(slot.name)) is not None and (phrase := slot.phrase(term))
         ]
-        while phrases and self._count_tokens(", ".join(phrases)) > MOST_TOKENS:
+        while phrases and self._count_tokens(", ".join(phrases)) > MOST_STRING_TOKENS:
             phrases.pop()
         return ", ".join(phrases)
 

@@ -21,6 +21,8 @@ from store.errors import ModelUnavailable
 
 MOST_TOKENS = 75
 """CLIP reads 77, of which one begins and one ends the text."""
+MOST_TRIGGER_TOKENS = 4
+"""Of a trigger token, which takes them, and one for the comma after it, from a text's."""
 _FILE = "bpe_simple_vocab_16e6.txt.gz"
 _MERGES = 48_894
 """Of those in the file, after its header: 49,152 less 256 bytes and the two that begin and end a text."""

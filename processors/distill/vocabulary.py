@@ -244,12 +244,6 @@ class Vocabulary(Value):
         return "\n".join(lines)
 
     @property
-    def words(self) -> frozenset[str]:
-        """Every single word of the names, phrases and synonyms."""
-        said = [word for slot in self.slots for term in slot.terms for word in (term.name, term.phrase, *term.synonyms)]
-        return frozenset(part for words in said for part in _plain(words).split())
-
-    @property
     def control_columns(self) -> tuple[str, ...]:
         """Measured columns that the control vector is read from."""
         own = {control.column for control in self.controls if control.column is not None}

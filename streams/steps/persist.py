@@ -1,5 +1,6 @@
-"""Persist: the only writer of the tables; folds every record into the store in batches, and links who is seen in the
-clips that it completes, so that one process does it in the order of arrival."""
+"""Persist: the only writer of the tables; folds every record into the store in batches, links who is seen in the clips
+that it completes, and reserves a trigger token for who and what is new, so that one process does it in the order of
+arrival."""
 
 import asyncio
 import math
@@ -31,8 +32,10 @@ from store.records import (
     Record,
     RemovalDone,
     RemovalRequested,
+    TokenReserved,
 )
 from store.removal import remove
+from store.reserving import Reserver, every_subject, subjects_touched
 from store.store import Store
 from store.view import View
 from streams.annotating import Annotating
@@ -48,11 +51,14 @@ _MAINTAIN_EVERY_WRITES = 100
 class Persist(Step):
     """Reads every topic but its own, and that of clips to be annotated anew, which tells of no new state.
 
+    Seven arguments: the writer is where everything that is durable comes together.
+
     Args:
         data: folder of the store, under which small bases lie.
         snapshots: where removal finds exported snapshots.
         queryable: told how many seconds after its video's arrival a clip can be queried.
-        annotating: what annotations should be; clips that were annotated otherwise are annotated anew.
+        annotating: what annotations should be, and what words mean something in them already; clips that were
+            annotated otherwise are annotated anew.
         gate: what clips are judged by; those that were judged by something else are judged again at the start.
     """
 
@@ -78,6 +84,7 @@ class Persist(Step):
         self._annotating = annotating
         self._view = View(store, gate)
         self._linker = Linker(store)
+        self._reserver = Reserver(store, annotating.is_word, clock)
         self._caught_up = False
         self._data = data
         self._snapshots = snapshots
@@ -91,6 +98,7 @@ class Persist(Step):
             await publish(links)
         if any(isinstance(record, CalibrationRequested) for record in records):
             await self._publish_calibrations(publish)
+        await self._tell_tokens(publish)
         for proof in proofs:
             await publish([proof, *tombstones(proof)])
         if stored or proofs:
@@ -111,6 +119,7 @@ class Persist(Step):
             changed, links = await asyncio.to_thread(self._catch_up)
             if links:
                 await publish(links)
+            await self._tell_tokens(publish)
             if changed:
                 await publish([ClipsStored(clip_ids=changed)])
             self._caught_up = True
@@ -119,11 +128,14 @@ class Persist(Step):
             self._writes = 0
 
     def _catch_up(self) -> tuple[tuple[str, ...], list[IdentityLinked]]:
-        """Judge stored clips again by the gate's present limits, and tell who is seen in those of which nobody told:
-        they were measured before identities were linked, or by a process that was killed before it did.
+        """Judge stored clips again by the gate's present limits, tell who is seen in those of which nobody told (they
+        were measured before identities were linked, or by a process that was killed before it did), and reserve the
+        tokens that are missing for the same reasons.
         """
         try:
-            return self._view.judge_again(), self._link(self._linker.unlinked())
+            changed, links = self._view.judge_again(), self._link(self._linker.unlinked())
+            self._reserver.reserve(every_subject(self._store))
+            return changed, links
         except (OSError, RuntimeError) as error:
             raise Unavailable(f"the store could not be written: {error}") from error
 
@@ -161,16 +173,25 @@ class Persist(Step):
             stored = self._view.apply(records)
             self._linker.decided([record for record in records if isinstance(record, IdentityDecided)])
             links = self._link(r.key for r in records if isinstance(r, ClipSegmented | ClipEmbedded))
+            self._reserver.folded(records)
+            self._reserver.reserve(subjects_touched(self._store, [*records, *links]))
             removals = [record for record in records if isinstance(record, RemovalRequested)]
             proofs = [self._remove(removal) for removal in removals]
             self._view.apply(proofs)
             if proofs:
                 self._linker.forget()
+                self._reserver.forget()
         except (OSError, RuntimeError) as error:  # disk full, storage away, commit conflict: lance raises both
             raise Unavailable(f"the store could not be written: {error}") from error
         self._writes += 1
         self._tell_age(records)
         return stored, proofs, links
+
+    async def _tell_tokens(self, publish: Publish) -> None:
+        """Publish the tokens that are in the store and were not told."""
+        if tokens := await asyncio.to_thread(self._reserver.waiting):
+            await publish(tokens)
+            self._reserver.told(tokens)
 
     def _link(self, clip_ids: Iterable[str]) -> list[IdentityLinked]:
         """Tell who is seen in the clips that are cut and measured; durable on return."""
@@ -203,4 +224,5 @@ def tombstones(proof: RemovalDone) -> list[Tombstone]:
     return [
         *(Tombstone(kind.topic, video_id) for video_id in proof.video_ids for kind in of_video),
         *(Tombstone(kind.topic, clip_id) for clip_id in proof.clip_ids for kind in of_clip),
+        *(Tombstone(TokenReserved.topic, token) for token in proof.tokens),
     ]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from store.documents import record_of
 from store.records import ConceptChanged, Record, TrainingFinished, TrainingRequested
 from store.store import Store
+from store.tokens import tokens_of
 from streams.runner import Failure, Publish, Step
 from trainer.scheduler import PastRun, SchedulerSettings, SchedulerState, decide
 
@@ -78,7 +79,8 @@ class Schedule(Step):
         for run_id, finished in self._finished.items():
             if run_id in runs and runs[run_id]["status"] != "withdrawn":
                 runs[run_id] |= finished.model_dump(mode="json")
-        return SchedulerState(tuple((concepts | self._concepts).values()), tuple(map(_past_run, runs.values())))
+        known = tuple((concepts | self._concepts).values())
+        return SchedulerState(known, tuple(map(_past_run, runs.values())), tokens_of(self._store, "concept"))
 
 
 def _past_run(body: dict[str, Any]) -> PastRun:

@@ -104,6 +104,7 @@ def _training_clip(store: Store, row: ClipRow) -> TrainingClip:
         control=Control.model_validate(row["control"]),
         load_frames=load_frames,
         held_for=tuple(row["held_for"]),
+        caption=row.get("caption"),
     )
 
 

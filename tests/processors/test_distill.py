@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from processors.distill.annotate import MOST_TOKENS, Distiller
+from processors.distill.annotate import MOST_STRING_TOKENS, Distiller
 from processors.distill.clip_tokens import count_tokens
 from processors.distill.vocabulary import DEFAULT_VOCABULARY, load_vocabulary
 from processors.reason.rules import reason
@@ -94,7 +94,7 @@ def test_the_longest_possible_string_fits_into_clip():
         for slot in VOCABULARY.slots
     }
     told = DISTILLER.conditioning(longest)
-    assert count_tokens(told) <= MOST_TOKENS
+    assert count_tokens(told) <= MOST_STRING_TOKENS
     assert told.count(",") == len(VOCABULARY.slots) - 1, "the default vocabulary never needs cutting"
 
 

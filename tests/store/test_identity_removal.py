@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from store.codec import encode
+from store.documents import record_of
 from store.linking import Linker
 from store.records import (
     ClipEmbedded,
@@ -18,12 +19,16 @@ from store.records import (
     RemovalDone,
     RemovalRequested,
     SnapshotRequested,
+    TokenReserved,
     TrackName,
 )
 from store.removal import remove
+from store.reserving import Reserver, every_subject
 from store.snapshots import create_snapshot
 from store.store import DOCUMENTS, Store
+from store.tokens import choose_token, tokens_of
 from store.view import View
+from streams.publish import Tombstone
 from streams.rebuild import ORDER, Rebuild
 from streams.steps.persist import tombstones
 from tests.store.made_footage import NOON, later
@@ -219,6 +224,59 @@ def test_a_merged_identity_goes_with_all_that_was_merged_into_it(store: Store, t
     assert {row["clip_id"] for row in store.clips.select(columns=[])} == {MIXED.clip_ids[1], OTHERS.clip_ids[0]}
 
 
+def test_tokens_of_those_who_are_seen_nowhere_else_lose_their_names(store: Store, tmp_path: Path) -> None:
+    first, second, third = identity_of(store, MIXED), identity_of(store, MIXED, 1), identity_of(store, OTHERS, 1)
+    alone = people("elsewhere", (4,), source="street")
+    View(store).apply(alone.road)
+    View(store).apply(Linker(store).link(alone.clip_ids))
+    fourth = identity_of(store, alone)
+    given = tokens_for(store)
+    by_source = request("street").model_copy(update={"subject": "source", "subject_id": "street"})
+    proof = removed(store, tmp_path / "snapshots", by_source)
+    assert proof.tokens == (given[fourth],)
+    assert set(tokens_of(store, "identity")) == {first, second, third}
+    merged = IdentityDecided(
+        decision_id="d1", verb="merge", identity=first, others=(third,), by="Ada", reason="twins", decided_at=NOON
+    )
+    View(store).apply([merged])
+    proof = removed(store, tmp_path / "snapshots", request(first, "r2"))
+    assert (proof.verified, set(proof.tokens)) == (True, {given[first], given[third]})
+    assert tokens_of(store, "identity") == {second: given[second]}
+    for identity in (first, third, fourth):
+        assert files_with(identity, tmp_path / "data" / "lance" / "tokens.lance") == []
+        assert files_with(given[identity], tmp_path / "data" / "lance" / "tokens.lance") != []
+    assert not set(given.values()) & {choose_token("identity", first, store.tokens.all(), lambda word: False)}
+
+
+def test_a_removal_that_was_killed_after_the_rows_were_gone_still_takes_the_names(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = identity_of(store, MIXED)
+    token = tokens_for(store)[identity]
+    asked = request(identity)
+    View(store).apply([asked])
+
+    def killed(self: Store) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "purge", killed)
+        with pytest.raises(SystemExit):
+            remove(store, asked, tmp_path / "snapshots", later(61))
+    assert store.clips.count() == 3
+    proof = removed(store, tmp_path / "snapshots", asked)
+    assert (proof.verified, proof.tokens) == (True, (token,))
+    assert Tombstone("tokens.reserved", token) in tombstones(proof)
+
+
+def tokens_for(store: Store) -> dict[str, str]:
+    """Reserve tokens for everybody in the store, told and come back: identity to token."""
+    reserver = Reserver(store, lambda word: False, lambda: NOON)
+    reserver.reserve(every_subject(store))
+    View(store).apply(reserver.waiting())
+    return tokens_of(store, "identity")
+
+
 @pytest.mark.parametrize("erased", [False, True], ids=["before", "after the broker forgot"])
 def test_a_store_built_anew_from_the_records_is_the_same(tmp_path: Path, erased: bool) -> None:
     store, records = filled(tmp_path / "first", VIDEOS)
@@ -255,12 +313,16 @@ def test_a_store_built_anew_from_the_records_is_the_same(tmp_path: Path, erased:
     ]
     for decision in decisions:
         View(store).apply([decision])
+    tokens_for(store)
+    tokens = [record_of(TokenReserved, body) for body in store.tokens.all().values()]
+    assert len(tokens) == 4
     proof = removed(store, tmp_path / "snapshots", request(first))
     assert identity_of(store, OTHERS, 0) not in (second, third)
-    records += [*decisions, request(first), proof]
+    assert len(proof.tokens) == 1
+    records += [*decisions, *tokens, request(first), proof]
     if erased:
         gone = {(one.topic, one.key) for one in tombstones(proof)}
-        assert len([r for r in records if (r.topic, r.key) in gone]) >= 12
+        assert len([r for r in records if (r.topic, r.key) in gone]) >= 13
         records = [record for record in records if (record.topic, record.key) not in gone]
     rebuilt = Store.open(tmp_path / "second", PEOPLE_COLUMNS)
     rebuild = Rebuild(rebuilt)

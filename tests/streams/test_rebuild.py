@@ -20,6 +20,7 @@ from store.records import (
     Record,
     RemovalRequested,
     ReviewDecided,
+    TokenReserved,
     TrackLink,
     TrainingFinished,
     TrainingProgress,
@@ -108,6 +109,15 @@ def _people() -> list[Record]:
     return [linked(STAYS, 0, "p-1"), linked(STAYS, 1, "p-2"), linked(GOES, 0, "p-2"), merged]
 
 
+def _tokens() -> list[Record]:
+    """Words for a concept and two people."""
+    named = (("concept", "calm", "bakdom"), ("identity", "p-1", "zivtek"), ("identity", "p-2", "golnup"))
+    return [
+        TokenReserved.model_validate({"kind": kind, "subject_id": id_, "token": token, "reserved_at": _at(9)})
+        for kind, id_, token in named
+    ]
+
+
 def _history() -> list[Record]:
     """A life: footage, decisions, runs, letters; then one source is removed and comes again."""
     curated = [
@@ -148,6 +158,7 @@ def _history() -> list[Record]:
         _letter("d3", 5),
         DeadDropped(dead_id="d3", by="Ada", note="a test", dropped_at=_at(7)),
         *_people(),
+        *_tokens(),
         *_run("run-stays", STAYS.clip_ids),
         *_run("run-goes", GOES.clip_ids),
     ]
@@ -182,6 +193,7 @@ def test_records_alone_give_the_same_rows_and_documents(tmp_path: Path, compacte
     for record in history:
         View(store).apply([record])
     assert store.clips.count() == 5
+    assert store.tokens.counts() == {"reserved": 3}
     rebuilt = _rebuilt(tmp_path / "second", history, compacted)
     assert _all(rebuilt) == _all(store)
 

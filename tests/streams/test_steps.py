@@ -11,6 +11,7 @@ from store.calibrations import latest_calibration
 from store.errors import Passing, SettingsError
 from store.filters import Filter
 from store.gate import GateOptions
+from store.linking import Linker
 from store.records import (
     AnnotationDue,
     CalibrationAdopted,
@@ -18,17 +19,21 @@ from store.records import (
     ClipCurated,
     ClipsStored,
     ConceptChanged,
+    IdentityDecided,
     IdentityLinked,
     Record,
     RemovalDone,
     RemovalRequested,
     SnapshotFinished,
     SnapshotRequested,
+    TokenReserved,
+    TrackName,
     TrainingFinished,
     TrainingRequested,
     digest,
 )
 from store.store import Store
+from store.tokens import choose_token, tokens_of
 from store.view import View
 from streams.annotating import About, Annotating
 from streams.metrics import StepMetrics
@@ -167,7 +172,7 @@ async def test_persist_links_what_a_killed_writer_left_once_it_is_idle(tmp_path:
     published = Published()
     await persist.idle(published)
     await persist.idle(published)
-    assert sorted(record.key for record in without_due(published)) == sorted(video.clip_ids)
+    assert sorted(record.key for record in published.of(IdentityLinked)) == sorted(video.clip_ids)
 
 
 async def test_people_who_come_after_a_removal_are_not_likened_to_who_was_removed(tmp_path: Path) -> None:
@@ -185,6 +190,121 @@ async def test_people_who_come_after_a_removal_are_not_likened_to_who_was_remove
     late = people("late", (1,))
     await persist.process(late.road, Published())
     assert store.clips.get(late.clip_ids[0])["identity_ids"][0]["identity"] != identity
+
+
+def _persist(store: Store, folder: Path) -> Persist:
+    """The writer as a process has it that has just started."""
+    return Persist(store, folder, folder / "snapshots", lambda: NOW, StepMetrics().queryable, ANNOTATING)
+
+
+def _told(published: Published) -> dict[str, str]:
+    """Subject to token, by the records."""
+    records = published.of(TokenReserved)
+    return {record.subject_id: record.token for record in records if isinstance(record, TokenReserved)}
+
+
+def _identities(store: Store) -> set[str]:
+    rows = store.clips.select(where="identity_ids IS NOT NULL", columns=["identity_ids"])
+    return {entry["identity"] for row in rows for entry in row["identity_ids"]}
+
+
+async def test_persist_reserves_a_token_for_every_concept_and_identity_once(tmp_path: Path) -> None:
+    store, video = Store.open(tmp_path, PEOPLE_COLUMNS), people("one", (1,), (1, 2))
+    persist, published, again = _persist(store, tmp_path), Published(), Published()
+    await persist.process([*video.road, _ready("calm")], published)
+    tokens = _told(published)
+    assert set(tokens) == {"calm", *_identities(store)}
+    assert len(tokens) == len(set(tokens.values())) == len(published.of(TokenReserved)) == 3
+    await persist.process([*video.road, _ready("calm", 13), *published], again)
+    await persist.idle(again)
+    assert again.of(TokenReserved) == []
+    assert tokens_of(store, "concept") | tokens_of(store, "identity") == tokens
+
+
+async def test_what_a_split_makes_has_a_token_of_its_own_and_keeps_it_when_that_is_undone(tmp_path: Path) -> None:
+    store, video = Store.open(tmp_path, PEOPLE_COLUMNS), people("one", (1,), (1,))
+    persist, published = _persist(store, tmp_path), Published()
+    await persist.process(video.road, published)
+    (before,) = _identities(store)
+    said = {"by": "Ada", "reason": "her sister"}
+    track = TrackName(clip_id=video.clip_ids[1], track=0)
+    split = IdentityDecided(decision_id="d1", verb="split", identity=before, tracks=(track,), decided_at=NOW, **said)
+    await persist.process([split], published)
+    tokens = tokens_of(store, "identity")
+    assert set(tokens) == _identities(store) == set(_told(published))
+    assert len(set(tokens.values())) == 2
+    for number, undone in ((2, "d1"), (3, "d2")):
+        at = NOW + timedelta(minutes=number)
+        undo = IdentityDecided(
+            decision_id=f"d{number}", verb="undo", identity=None, undoes=undone, decided_at=at, **said
+        )
+        await persist.process([undo], published)
+    assert len(_identities(store)) == 2
+    assert tokens_of(store, "identity") == tokens
+
+
+async def test_a_token_that_was_written_and_not_told_is_told_by_the_next_process(tmp_path: Path) -> None:
+    store, video = Store.open(tmp_path, PEOPLE_COLUMNS), people("one", (1,))
+
+    async def killed(records: Sequence[Record]) -> None:
+        if isinstance(records[0], TokenReserved):
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        await _persist(store, tmp_path).process(video.road, killed)
+    (written,) = tokens_of(store, "identity").values()
+    told, again = Published(), Published()
+    await _persist(store, tmp_path).idle(told)
+    assert [record.key for record in told.of(TokenReserved)] == [written]
+    persist = _persist(store, tmp_path)
+    await persist.process(told, again)
+    await persist.process(video.road, again)
+    await _persist(store, tmp_path).idle(again)
+    assert again.of(TokenReserved) == []
+
+
+async def test_subjects_of_a_store_from_before_there_were_tokens_get_theirs(tmp_path: Path) -> None:
+    store, video = Store.open(tmp_path, PEOPLE_COLUMNS), people("one", (1,), (2,))
+    View(store).apply([*video.road, _ready("calm")])
+    View(store).apply(Linker(store).link(video.clip_ids))
+    published = Published()
+    await _persist(store, tmp_path).idle(published)
+    assert set(_told(published)) == {"calm", *_identities(store)}
+
+
+async def test_a_removed_identity_leaves_its_token_behind_without_a_name(tmp_path: Path) -> None:
+    store, video = Store.open(tmp_path, PEOPLE_COLUMNS), people("one", (1,), (2,))
+    persist, published = _persist(store, tmp_path), Published()
+    await persist.process(video.road, published)
+    identity = store.clips.get(video.clip_ids[0])["identity_ids"][0]["identity"]
+    token = tokens_of(store, "identity")[identity]
+    removal = RemovalRequested(
+        removal_id="r1", subject="identity", subject_id=identity, by="Ada", reason="asked to", requested_at=NOW
+    )
+    after = Published()
+    await persist.process([removal], after)
+    (proof,) = after.of(RemovalDone)
+    assert isinstance(proof, RemovalDone)
+    assert (proof.verified, proof.tokens) == (True, (token,))
+    erased = {(one.topic, one.key) for one in after if isinstance(one, Tombstone)}
+    assert ("tokens.reserved", token) in erased
+    assert store.tokens.get(token) == {"token": token, "status": "removed"}
+    await persist.process([*published, *people("late", (1,)).road], after)
+    await _persist(store, tmp_path).idle(after)
+    assert store.tokens.get(token) == {"token": token, "status": "removed"}
+    assert identity not in _told(after)
+    assert token not in tokens_of(store, "identity").values()
+
+
+async def test_what_is_told_to_be_a_word_becomes_no_token(tmp_path: Path) -> None:
+    first = choose_token("concept", "calm", (), lambda word: False)
+    store = Store.open(tmp_path, COLUMNS)
+    annotating = Annotating(About("measured", "reasoned-1", DEFAULT_VOCABULARY, absent=None))
+    annotating.is_word = lambda word: word == first
+    persist = Persist(store, tmp_path, tmp_path, lambda: NOW, StepMetrics().queryable, annotating)
+    published = Published()
+    await persist.process([_ready("calm")], published)
+    assert _told(published)["calm"] != first
 
 
 async def test_a_store_that_cannot_be_written_is_a_passing_fault(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -49,6 +49,8 @@ class Family(ABC):
     targets: ClassVar[str]
     """Modules that get an adapter: a regular expression over module names, matched whole (PEFT does so only for a
     string; a list would match by suffix and reach self-attention)."""
+    text: ClassVar[Literal["conditioning", "caption"]] = "conditioning"
+    """What of a clip its texts are: the short conditioning string, or the caption, for encoders that read sentences."""
 
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline
