@@ -42,7 +42,10 @@ def test_the_tree_in_the_readme_is_the_tree() -> None:
 def test_every_topic_in_the_readme_exists() -> None:
     names = {topic.name for topic in TOPICS}
     shown = set(
-        re.findall(r"\b(?:footage|clips|concepts|training|reviews|removals|snapshots|dead)\.(?!yaml)[a-z]+", README)
+        re.findall(
+            r"\b(?:footage|clips|identities|concepts|tokens|training|reviews|removals|snapshots|dead)\.(?!yaml)[a-z]+",
+            README,
+        )
     )
     assert shown
     assert shown <= names

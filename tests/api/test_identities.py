@@ -2,7 +2,7 @@
 
 import pytest
 
-from store.records import Candidate, IdentityLinked, TrackLink, TrackName
+from store.records import Candidate, IdentityLinked, TokenReserved, TrackLink, TrackName
 from store.removal import remove
 
 ADA, BEA, CLEO = "p-00000000000000aa", "p-00000000000000bb", "p-00000000000000cc"
@@ -48,6 +48,17 @@ def test_identities_are_listed_with_counts_and_their_best_face(live, clips):
     assert (known[ADA]["exemplar"]["clip_id"], known[ADA]["exemplar"]["time_s"]) == (clips[1], 0.5)
     assert known[CLEO]["candidates"] == [{"identity": BEA, "probability": 0.6}]
     assert len(live.http.get("/identities", params={"limit": 2, "offset": 2}).json()["identities"]) == 1
+
+
+def test_each_shows_the_token_that_is_reserved_for_it(live, clips, run):
+    for kind, subject_id, token in (("identity", ADA, "bakdom"), ("concept", BEA, "zivtek")):
+        live.apply(TokenReserved(kind=kind, subject_id=subject_id, token=token, reserved_at="2026-03-01T12:00:00Z"))
+    shown = {one["identity"]: one["token"] for one in live.http.get("/identities").json()["identities"]}
+    assert shown == {ADA: "bakdom", BEA: None, CLEO: None}
+    assert live.http.get(f"/identities/{ADA}").json()["token"] == "bakdom"
+    assert "bakdom" in run("identities", "list")[1]
+    assert "token bakdom" in run("identities", "show", ADA)[1]
+    assert "token –" in run("identities", "show", BEA)[1]
 
 
 def test_one_is_shown_with_its_tracks(live, clips):

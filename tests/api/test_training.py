@@ -4,14 +4,17 @@ import json
 
 import pytest
 
-from store.records import ConceptChanged, TrainingFinished, TrainingProgress
+from store.records import ConceptChanged, TokenReserved, TrainingFinished, TrainingProgress
+from tests.api.conftest import NOON
 
 
 @pytest.fixture
 def lively(live):
-    """Puts a concept with one open clip and one that is held into the store."""
+    """Puts a concept with one open clip and one that is held into the store, and its token unless that is None."""
 
-    def put(digest: str = "d1", **changes) -> None:
+    def put(digest: str = "d1", token: str | None = "zivtek", **changes) -> None:
+        if token is not None:
+            live.apply(TokenReserved(kind="concept", subject_id="lively", token=token, reserved_at=NOON))
         members = [
             {"clip_id": "c1", "probability": 0.9, "eligible": True, "held_for": []},
             {"clip_id": "c2", "probability": None, "eligible": False, "held_for": ["age"]},
@@ -60,6 +63,7 @@ def test_a_concept_shows_its_members_and_why_it_waits(live, lively):
     answer = live.http.get("/concepts/lively").json()
 
     assert live.http.get("/concepts").json() == [answer["concept"]]
+    assert answer["concept"]["token"] == "zivtek"
     assert (answer["concept"]["purity"], answer["concept"]["reasons"]) == (0.8, ["1 clip of 8"])
     assert [(m["clip_id"], m["eligible"], m["held_for"]) for m in answer["members"]] == [
         ("c1", True, []),
@@ -75,6 +79,7 @@ def test_a_person_may_train_before_the_thresholds_are_met(live, lively):
     assert answer.status_code == 201
     run = live.http.get(f"/training/{answer.json()['id']}").json()
     assert (run["status"], run["stage"], run["parent"], run["requested_by"]) == ("requested", "A", None, "Ada")
+    assert run["token"] == "zivtek"
     assert run["reason"] == "stage A: by hand, though not ready: 1 clip of 8"
     assert live.published[0].topic == "training.requested"
 
@@ -86,6 +91,22 @@ def test_without_an_open_clip_there_is_no_run(live, lively):
 
     assert answer.status_code == 409
     assert "no clip that is open to use: 2 clips are held for age" in answer.json()["what"]
+
+
+def test_a_concept_whose_token_is_not_reserved_yet_is_shown_and_not_trained(live, lively):
+    lively(token=None)
+    live.apply(TokenReserved(kind="identity", subject_id="lively", token="bakdom", reserved_at=NOON))
+
+    answer = ask(live)
+
+    assert [concept["token"] for concept in live.http.get("/concepts").json()] == [None]
+    assert (answer.status_code, "'lively' has no trigger token yet" in answer.json()["what"]) == (409, True)
+
+
+def test_the_command_prints_the_token(lively, run):
+    lively()
+    assert "zivtek" in run("concepts")[1]
+    assert "zivtek" in run("concepts", "lively")[1]
 
 
 def test_an_unknown_concept_is_not_trained(live, lively):

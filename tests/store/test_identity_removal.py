@@ -248,6 +248,25 @@ def test_tokens_of_those_who_are_seen_nowhere_else_lose_their_names(store: Store
     assert not set(given.values()) & {choose_token("identity", first, store.tokens.all(), lambda word: False)}
 
 
+def test_a_track_that_was_split_off_stays_and_keeps_no_name_of_who_was_removed(store: Store, tmp_path: Path) -> None:
+    gone = identity_of(store, MIXED)
+    split = IdentityDecided(
+        decision_id="d1",
+        verb="split",
+        identity=gone,
+        tracks=(TrackName(clip_id=ALONE.clip_ids[1], track=0),),
+        by="Ada",
+        reason="a sister",
+        decided_at=NOON,
+    )
+    View(store).apply([split])
+    token = tokens_for(store)[gone]
+    proof = removed(store, tmp_path / "snapshots", request(gone))
+    assert (proof.verified, proof.tokens) == (True, (token,))
+    assert store.clips.get(ALONE.clip_ids[1])["identity_ids"][0]["linked"] == gone
+    assert gone not in tokens_for(store)
+
+
 def test_a_removal_that_was_killed_after_the_rows_were_gone_still_takes_the_names(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,3 +113,15 @@ def test_times_keep_their_microseconds():
     there = decode(encode(SUBMITTED.model_copy(update={"submitted_at": at})))
     assert isinstance(there, FootageSubmitted)
     assert there.submitted_at == at
+
+
+@pytest.mark.parametrize(
+    ("kind", "without"), [("training.requested", {"token": None}), ("removals.done", {"tokens": ()})]
+)
+def test_records_from_before_there_were_tokens_are_read_as_having_none(kind, without):
+    record = example(RECORD_TYPES[kind])
+    told = json.loads(encode(record))
+    assert told["version"] == 2
+    (name,) = without
+    del told["body"][name]
+    assert decode(json.dumps(told | {"version": 1}).encode()) == record.model_copy(update=without)

@@ -296,6 +296,20 @@ async def test_a_removed_identity_leaves_its_token_behind_without_a_name(tmp_pat
     assert token not in tokens_of(store, "identity").values()
 
 
+async def test_who_comes_and_is_removed_in_one_batch_is_not_named(tmp_path: Path) -> None:
+    video = people("one", (1,), (2,))
+    elsewhere = Store.open(tmp_path / "elsewhere", PEOPLE_COLUMNS)
+    await _persist(elsewhere, tmp_path / "elsewhere").process(video.road, Published())
+    gone = elsewhere.clips.get(video.clip_ids[0])["identity_ids"][0]["identity"]
+    removal = RemovalRequested(
+        removal_id="r1", subject="identity", subject_id=gone, by="Ada", reason="asked to", requested_at=NOW
+    )
+    store, published = Store.open(tmp_path, PEOPLE_COLUMNS), Published()
+    await _persist(store, tmp_path).process([*video.road, removal], published)
+    assert gone not in _told(published)
+    assert store.tokens.counts() == {"reserved": 1, "removed": 1}
+
+
 async def test_what_is_told_to_be_a_word_becomes_no_token(tmp_path: Path) -> None:
     first = choose_token("concept", "calm", (), lambda word: False)
     store = Store.open(tmp_path, COLUMNS)
@@ -367,9 +381,31 @@ def _ready(name: str = "calm", n_clips: int = 12) -> ConceptChanged:
     )
 
 
-async def test_a_ready_concept_is_asked_for_once_after_a_burst_has_settled(store: Store) -> None:
+@pytest.fixture
+def named(store: Store) -> Store:
+    """The store, with tokens for its concepts."""
+    given = {"calm": "bakdom", "lively": "zivtek"}
+    View(store).apply(
+        [TokenReserved(kind="concept", subject_id=name, token=token, reserved_at=NOW) for name, token in given.items()]
+    )
+    return store
+
+
+async def test_a_concept_waits_until_its_token_is_reserved(store: Store) -> None:
     clock, published = Clock(), Published()
     step = Schedule(store, clock)
+    await step.process([_ready()], published)
+    clock.now += timedelta(seconds=11)
+    await step.idle(published)
+    assert published == []
+    View(store).apply([TokenReserved(kind="concept", subject_id="calm", token="bakdom", reserved_at=NOW)])
+    await step.idle(published)
+    assert [request.token for request in published] == ["bakdom"]  # type: ignore[attr-defined]
+
+
+async def test_a_ready_concept_is_asked_for_once_after_a_burst_has_settled(named: Store) -> None:
+    clock, published = Clock(), Published()
+    step = Schedule(named, clock)
     await step.process([_ready()], published)
     await step.idle(published)
     assert published == []
@@ -381,23 +417,23 @@ async def test_a_ready_concept_is_asked_for_once_after_a_burst_has_settled(store
     assert (request.concept, request.stage, request.requested_by) == ("calm", "A", "scheduler")
 
 
-async def test_a_restarted_scheduler_knows_what_was_asked_for(store: Store) -> None:
+async def test_a_restarted_scheduler_knows_what_was_asked_for(named: Store) -> None:
     clock, published = Clock(), Published()
-    step = Schedule(store, clock)
+    step = Schedule(named, clock)
     await step.process([_ready()], published)
     clock.now += timedelta(seconds=11)
     await step.idle(published)
-    View(store).apply([_ready(), *published])
+    View(named).apply([_ready(), *published])
     again = Published()
-    restarted = Schedule(store, clock)
+    restarted = Schedule(named, clock)
     clock.now += timedelta(seconds=11)
     await restarted.idle(again)
     assert again == []
 
 
-async def test_the_next_concept_is_trained_when_a_run_has_ended(store: Store) -> None:
+async def test_the_next_concept_is_trained_when_a_run_has_ended(named: Store) -> None:
     clock, published = Clock(), Published()
-    step = Schedule(store, clock)
+    step = Schedule(named, clock)
     await step.process([_ready("calm"), _ready("lively")], published)
     clock.now += timedelta(seconds=11)
     await step.idle(published)
@@ -418,9 +454,9 @@ async def test_the_next_concept_is_trained_when_a_run_has_ended(store: Store) ->
     assert [request.concept for request in published] == ["calm", "lively"]  # type: ignore[attr-defined]
 
 
-async def test_footage_that_never_ends_does_not_put_training_off_for_ever(store: Store) -> None:
+async def test_footage_that_never_ends_does_not_put_training_off_for_ever(named: Store) -> None:
     clock, published = Clock(), Published()
-    step = Schedule(store, clock)
+    step = Schedule(named, clock)
     for _ in range(200):
         await step.process([_ready()], published)
         clock.now += timedelta(seconds=5)

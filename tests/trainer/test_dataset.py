@@ -8,7 +8,7 @@ import torch
 
 from store.errors import Conflict, InputError
 from tests.trainer.made_discs import COLOURS_RGB, made_clip
-from trainer.dataset import gather_frames, held_out_ids, square
+from trainer.dataset import gather_frames, held_out_ids, run_texts, square
 
 
 def test_a_held_clip_is_refused_by_name_and_reason():
@@ -78,3 +78,16 @@ def test_a_clip_keeps_its_side_of_the_split_while_the_set_grows():
 @pytest.mark.parametrize("ids", [["a", "b"], ["a", "b", "c"], [f"clip{n}" for n in range(5)]])
 def test_a_small_set_still_has_both_sides(ids):
     assert 1 <= len(held_out_ids(ids)) < len(ids)
+
+
+def test_texts_begin_with_the_token_and_without_one_are_as_they_were():
+    clips = [made_clip(0, "red"), replace(made_clip(1, "blue"), conditioning="")]
+    assert run_texts(clips, "conditioning", "bakdom") == ["bakdom, wide shot, red ground, low motion", "bakdom"]
+    assert run_texts(clips, "conditioning", None) == [clip.conditioning for clip in clips]
+
+
+def test_captions_are_for_those_who_read_them_and_only_where_there_are_any():
+    clips = [replace(made_clip(0, "red"), caption="A disc crosses a red ground."), made_clip(1, "red")]
+    conditioning = "wide shot, red ground, low motion"
+    assert run_texts(clips, "caption", "bakdom") == ["bakdom, A disc crosses a red ground.", f"bakdom, {conditioning}"]
+    assert run_texts(clips, "conditioning", None) == [conditioning, conditioning]

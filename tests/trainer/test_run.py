@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,9 @@ from tests.trainer.made_discs import NOW, TINY, made_clip, made_request, silent
 from trainer.bases import SMALL_LABEL
 from trainer.card import Lineage
 from trainer.dataset import held_out_ids
-from trainer.families.base import ADAPTER_FILE
+from trainer.families.base import ADAPTER_FILE, Texts, adapter_header
+from trainer.families.sd import StableDiffusion
+from trainer.opening import FAMILIES
 from trainer.run import TrainingResult, Workplace, run_training
 
 QUICK = {"resolution_px": 32, "frames_per_clip": 3, "steps": 20, "batch": 4, "lr": 1e-2}
@@ -38,7 +41,7 @@ def stage_a(base, members, tmp_path_factory) -> tuple[TrainingResult, list[tuple
     """A finished run on the tiny base, and what it told."""
     told: list[tuple] = []
     place = Workplace(bases=base.folder.parent, out=tmp_path_factory.mktemp("out"))
-    request = made_request(settings=QUICK | {"base": str(base.folder)})
+    request = made_request(settings=QUICK | {"base": str(base.folder)}, token="zivtek")
     result = run_training(request, members, members, place, LINEAGE, lambda *progress: told.append(progress))
     return result, told
 
@@ -73,6 +76,8 @@ def test_the_card_tells_its_lineage_licences_and_limits(stage_a, base):
     card = stage_a[0].artefacts["README.md"].read_text()
     for told in (
         "LoRA of red_ground, stage A",
+        "Trigger word: **zivtek**. Every text that it was trained on begins with it; begin yours with `zivtek, `.",
+        "| trigger word | zivtek |",
         "`run-1`",
         '{"name": "red_ground", "query": "ground = red"}',
         "digest `d1ge57`, 9 clips of 1 videos",
@@ -88,6 +93,67 @@ def test_the_card_tells_its_lineage_licences_and_limits(stage_a, base):
         assert told in card
 
 
+def test_the_adapter_names_its_trigger_word(stage_a):
+    header = adapter_header(stage_a[0].artefacts[ADAPTER_FILE])["cliploom"]
+    assert (header["concept"], header["trigger_word"]) == ("red_ground", "zivtek")
+
+
+class Reader(StableDiffusion):
+    """Stable Diffusion that notes the texts that it is given."""
+
+    read: tuple[str, ...] = ()
+
+    def encode_texts(self, texts: Sequence[str]) -> Texts:
+        type(self).read += tuple(texts)
+        return super().encode_texts(texts)
+
+
+class CaptionReader(Reader):
+    """One that asks for captions."""
+
+    text = "caption"
+
+
+@pytest.fixture
+def texts_of(members, base, tmp_path, monkeypatch):
+    """Trains a family for one step; the texts that it read, but the empty one, and the card."""
+
+    def train(family: type[Reader], token: str | None) -> tuple[set[str], str]:
+        monkeypatch.setitem(FAMILIES, "StableDiffusionPipeline", family)
+        monkeypatch.setattr(family, "read", ())
+        captioned = [replace(members[0], caption="A disc crosses a yellow ground."), *members[1:]]
+        request = made_request(settings=QUICK | {"base": str(base.folder), "steps": 1}, token=token)
+        place = Workplace(bases=base.folder.parent, out=tmp_path)
+        result = run_training(request, captioned, captioned, place, LINEAGE, silent)
+        return set(family.read) - {""}, result.artefacts["README.md"].read_text()
+
+    return train
+
+
+@pytest.mark.parametrize(
+    ("family", "token", "read"),
+    [
+        (Reader, "zivtek", {"zivtek, wide shot, yellow ground, low motion", "zivtek, close-up, red ground"}),
+        (Reader, None, {"wide shot, yellow ground, low motion", "close-up, red ground"}),
+        (
+            CaptionReader,
+            "zivtek",
+            {
+                "zivtek, A disc crosses a yellow ground.",
+                "zivtek, wide shot, yellow ground, low motion",
+                "zivtek, close-up, red ground",
+            },
+        ),
+    ],
+    ids=["conditioning", "without a token", "captions"],
+)
+def test_a_family_trains_on_the_texts_that_it_asks_for_behind_the_token(texts_of, family, token, read):
+    seen, card = texts_of(family, token)
+    assert seen == read
+    assert ("Trigger word: **zivtek**" in card) == (token is not None)
+    assert ("| trigger word | none: requested before there were any |" in card) == (token is None)
+
+
 def test_it_tells_how_far_it_is(stage_a):
     _, told = stage_a
     assert [(phase, step, steps) for phase, step, steps, _ in told] == [
@@ -101,7 +167,8 @@ def test_it_tells_how_far_it_is(stage_a):
 
 def test_stage_b_goes_on_from_its_parent_on_the_parents_base(stage_a, members, base, tmp_path):
     parent = stage_a[0].artefacts[ADAPTER_FILE]
-    request = made_request(run_id="run-2", stage="B", parent="run-1", settings=QUICK | {"lr": 1e-3, "steps": 5})
+    changed = QUICK | {"lr": 1e-3, "steps": 5}
+    request = made_request(run_id="run-2", stage="B", parent="run-1", settings=changed, token="zivtek")
     place = Workplace(bases=base.folder.parent, out=tmp_path)
     result = run_training(request, members, [], place, replace(LINEAGE, parent_adapter=parent), silent)
     assert result.metrics["base"] == base.id

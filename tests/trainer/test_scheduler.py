@@ -11,6 +11,7 @@ from trainer.lora import LoraSettings
 from trainer.scheduler import PastRun, RunPlan, SchedulerSettings, SchedulerState, decide, due, request_run
 
 SETTINGS = SchedulerSettings()
+TOKENS = {"tension": "zivtek", "calm": "bakdom", "joy": "golnup"}
 
 
 def concept(name: str = "tension", **changes: object) -> ConceptChanged:
@@ -85,17 +86,24 @@ SITUATIONS = {
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_the_decision_and_its_reason(situation):
     now, runs, stage, reason = SITUATIONS[situation]
-    (decision,) = decide(SchedulerState((now,), tuple(runs)), NOW, SETTINGS)
+    (decision,) = decide(SchedulerState((now,), tuple(runs), TOKENS), NOW, SETTINGS)
     assert reason in decision.reason
     assert (decision.request.stage if decision.request else None) == stage
     assert decision.verdict == ("train" if stage else "wait")
 
 
+def test_a_run_is_asked_for_with_the_token_and_never_without():
+    (request,) = due(SchedulerState((concept(),), (), TOKENS), NOW, SETTINGS)
+    assert request.token == "zivtek"
+    (decision,) = decide(SchedulerState((concept(),), (), {"calm": "bakdom"}), NOW, SETTINGS)
+    assert (decision.verdict, decision.reason) == ("wait", "its trigger token is not reserved yet")
+
+
 def test_a_failed_run_is_not_asked_for_again():
-    state = SchedulerState((concept(),), ())
+    state = SchedulerState((concept(),), (), TOKENS)
     (request,) = due(state, NOW, SETTINGS)
     failed = run(run_id=request.run_id, status="failed")
-    (decision,) = decide(SchedulerState((concept(),), (failed,)), NOW, SETTINGS)
+    (decision,) = decide(SchedulerState((concept(),), (failed,), TOKENS), NOW, SETTINGS)
     assert decision.verdict == "wait"
     assert "stage A failed with these clips" in decision.reason
 
@@ -106,22 +114,22 @@ def test_of_several_only_the_one_that_waited_longest_goes():
         run(run_id=name, concept=name, status="withdrawn", finished_at=NOW - timedelta(hours=hours))
         for name, hours in (("calm", 2), ("joy", 5), ("tension", 3))
     )
-    decisions = decide(SchedulerState(concepts, runs), NOW, SETTINGS)
+    decisions = decide(SchedulerState(concepts, runs, TOKENS), NOW, SETTINGS)
     assert [decision.concept for decision in decisions] == ["calm", "joy", "tension"]
     assert [decision.verdict for decision in decisions] == ["wait", "train", "wait"]
     assert "'joy' goes first" in decisions[0].reason
 
 
 def test_stage_b_starts_from_the_last_stage_a_at_a_lower_rate():
-    (request,) = due(SchedulerState((concept(purity_low=0.95),), (run(),)), NOW, SETTINGS)
+    (request,) = due(SchedulerState((concept(purity_low=0.95),), (run(),), TOKENS), NOW, SETTINGS)
     assert request.parent == run().run_id
     assert 0.2 <= LoraSettings.of(request.settings).lr / LoraSettings().lr <= 0.3
 
 
 def test_the_same_request_has_the_same_id_whenever_it_is_made():
     plan = RunPlan("A", None, {}, "because")
-    first = request_run(concept(), plan, "scheduler", NOW)
-    later = request_run(concept(), replace(plan, reason="asked"), "ada", NOW + timedelta(days=1))
+    first = request_run(concept(), "zivtek", plan, "scheduler", NOW)
+    later = request_run(concept(), "zivtek", replace(plan, reason="asked"), "ada", NOW + timedelta(days=1))
     assert first.run_id == later.run_id
     assert (
         len(
@@ -130,13 +138,14 @@ def test_the_same_request_has_the_same_id_whenever_it_is_made():
                 *(
                     request_run(*other, "ada", NOW).run_id
                     for other in (
-                        (concept(members_digest="m2"), plan),
-                        (concept("calm"), plan),
-                        (concept(), replace(plan, settings={"steps": 9})),
-                        (concept(), RunPlan("B", "p", {}, "")),
+                        (concept(members_digest="m2"), "zivtek", plan),
+                        (concept("calm"), "zivtek", plan),
+                        (concept(), "bakdom", plan),
+                        (concept(), "zivtek", replace(plan, settings={"steps": 9})),
+                        (concept(), "zivtek", RunPlan("B", "p", {}, "")),
                     )
                 ),
             }
         )
-        == 5
+        == 6
     )
