@@ -159,7 +159,9 @@ class Passage:
         counted = (self._mask.cumsum(dim=1) - 1)[:, -width:] + self._position_gaps
         self.scores = self._forward(torch.tensor(padded, device=device), counted.expand(3, -1, -1), {})
 
-    def _forward(self, ids: torch.Tensor, positions: torch.Tensor, pictures: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def _forward(
+        self, ids: torch.Tensor, positions: torch.Tensor, pictures: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
         """Positions: int64 [3, rows, tokens], of time, height and width (see the model's `get_rope_index`)."""
         read = self._model(
             input_ids=ids,

@@ -72,13 +72,14 @@ class Local(Engine):
     """A model of the class Qwen3-VL, by transformers, with its keys and values kept on its device.
 
     Equal question, seed and options give equal answers on the same kind of device. Questions that are answered together
-    share nothing but the rounding of sums, which on a GPU in half precision can tip a choice between near equals.
+    share nothing but the rounding of sums, which on a GPU in half precision can tip a choice between near equals; the
+    seconds that they take together are shared out among those that were still being answered.
     """
 
     version = 1
     Options = Options
 
-    def __init__(self, options: Options, form: TraceForm) -> None:
+    def __init__(self, options: Any, form: TraceForm) -> None:
         super().__init__(options, form)
         self._fits = options.batch
         """The largest batch that memory may still hold."""
@@ -108,7 +109,9 @@ class Local(Engine):
         """
         folder = model_folder(self.options.model, self.options.revision)
         if (kind := model_type(folder)) not in MODEL_TYPES:
-            raise SettingsError(f"model {self.options.model!r} is a {kind}; the engine local takes {MODEL_TYPES}")
+            raise SettingsError(
+                f"model {self.options.model!r} is a {kind}; the engine local takes {', '.join(MODEL_TYPES)}"
+            )
         self._processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True)
         self._tokenizer = self._processor.tokenizer
         self._tokenizer.padding_side = "left"
