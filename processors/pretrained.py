@@ -9,21 +9,24 @@ from pathlib import Path
 
 from processors.base import Processor
 from processors.models.find import find_model
-from processors.models.lock import combined_digest, file_sha256
+from processors.models.lock import ModelLock, combined_digest, file_sha256
 from store.errors import ModelUnavailable, SettingsError
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 
 
-def model_folder(model: str, revision: str | None) -> Path:
+def model_folder(model: str, revision: str | None, read: bool = True) -> Path:
     """The folder that holds a model: `model` itself if it is one, else its place in the Hugging Face cache.
 
     A profile has put the folder in place of an id that was pulled (see `processors.profile`).
 
+    Args:
+        read: compare digests; without it a file of the right size passes for whole.
+
     Raises:
         ModelUnavailable: it is not on this machine, is another revision, or is damaged; the message says what to do.
     """
-    place = _whole(model, revision, Processor.model_files)
+    place = _whole(model, revision, Processor.model_files, read)
     if not (place / "config.json").is_file() or not weight_files(place):
         raise ModelUnavailable(f"folder {place} holds no config.json with weights beside it; {remedy(model)}")
     return place
@@ -45,8 +48,8 @@ def model_file(model: str, revision: str | None, pattern: str) -> Path:
     return found[0]
 
 
-def _whole(model: str, revision: str | None, patterns: Sequence[str]) -> Path:
-    found = find_model(model, revision, patterns)
+def _whole(model: str, revision: str | None, patterns: Sequence[str], read: bool = True) -> Path:
+    found = find_model(model, revision, patterns, read=read)
     if found.state != "present" or found.place is None:
         raise ModelUnavailable(f"{found.problem}; {remedy(model)}")
     return found.place
@@ -89,6 +92,9 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def weights_digest(folder: Path) -> str:
-    """SHA-256 over a model's configuration, preprocessing and weights."""
+    """SHA-256 over a model's configuration, preprocessing and weights; of a pulled one, as its lock tells."""
     paths = [*folder.glob("*config.json"), *weight_files(folder)]
-    return combined_digest({path.name: file_sha256(path) for path in paths})
+    lock = ModelLock.covering(folder)
+    locked = lock.at(folder) if lock else None
+    told = {name: file.sha256 for name, file in locked.files.items()} if locked else {}
+    return combined_digest({path.name: told.get(path.name) or file_sha256(path) for path in paths})

@@ -44,6 +44,8 @@ _REASON_KEYS: Mapping[str, tuple[type, str]] = {
     "context": (int, f"give a number of clips up to {_MOST_SHOWN}"),
 }
 """Of `[reason]`; all others are options of its engine."""
+_REASON_FILES = (*Processor.model_files, "*.jinja")
+"""What the engine `local` needs of its model's repository: also the template of its chats."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def load_reason(name_or_path: str | Path, models_folder: Path | None = None) -> 
     if engine == "local" and isinstance(named, str):
         revision, licence, sha256 = (table.get(name) for name in ("revision", "licence", "sha256"))
         optional = own.get("optional", False)
-        model = ModelLine("reason.local", named, revision, licence, sha256, Processor.model_files, optional)
+        model = ModelLine("reason.local", named, revision, licence, sha256, _REASON_FILES, optional)
         options = _options({"id": "reason.local"} | options, models_folder)
     return ReasonLine(options=options, model=model, **own | files)
 

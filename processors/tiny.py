@@ -41,6 +41,7 @@ from processors.quality.aesthetic import AestheticsPredictor
 from processors.tiny_faces import build_deepface, build_emonet, build_mivolo
 from processors.tiny_identity import build_facenet, build_mobileface
 from processors.tiny_people import build_rtdetr, build_vitpose, build_yolo, build_yolo_pose, build_yolox
+from processors.tiny_vlm import build_qwen3vl
 
 SEED = 20
 HIDDEN = 32
@@ -165,4 +166,5 @@ _TINY_MODELS: dict[str, Callable[[Path], None]] = {
     "tiny/yolox": build_yolox,
     "tiny/yolo": build_yolo,
     "tiny/yolo-pose": build_yolo_pose,
+    "tiny/qwen3vl": build_qwen3vl,
 }

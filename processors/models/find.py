@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from processors.models.lock import LockedModel, ModelLock, has_digest
 
 State = Literal["present", "missing", "corrupt", "other revision"]
-_SIDE_FILES = (".json", ".txt", ".model")
-"""Suffixes of what lies beside weights: settings and vocabularies."""
+_SIDE_FILES = (".json", ".txt", ".model", ".jinja")
+"""Suffixes of what lies beside weights: settings, vocabularies and templates."""
 
 
 @dataclass(frozen=True)

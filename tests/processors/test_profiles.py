@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from processors.base import Processor, Reads
-from processors.profile import create_profile, load_profile, profile_names
+from processors.distill.vocabulary import DEFAULT_VOCABULARY, load_vocabulary
+from processors.profile import create_profile, load_profile, load_reason, profile_names
+from processors.reason.engine import create_engine
+from processors.reason.trace import TraceForm
 from processors.tiny import build_tiny_models
 from store.errors import ModelUnavailable, SettingsError
 from store.records import Column
@@ -204,6 +207,29 @@ def test_tiny_models_are_the_same_everywhere(models_folder: Path, tmp_path: Path
             processor.load("cpu")
         digests.append([processor.weights() for processor in processors])
     assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-onnx", "tiny-yolo"])
+def test_the_model_that_describes_clips_is_built_with_the_others(
+    name: str, models_folder: Path, tmp_path: Path
+) -> None:
+    build_tiny_models(tmp_path)
+    form = TraceForm(load_vocabulary(DEFAULT_VOCABULARY))
+    engines = []
+    for folder in (models_folder, tmp_path):
+        line = load_reason(name, folder)
+        engines.append(create_engine(line.engine, line.options, form))
+    engines[0].load("cpu")
+    assert engines[0].id == "local:tiny/qwen3vl"
+    assert engines[0].weights() == engines[1].weights()
+
+
+@pytest.mark.parametrize("name", ["pretrained", "pretrained-onnx", "pretrained-yolo"])
+def test_a_pretrained_profile_may_do_without_the_model_that_describes_clips(name: str, tmp_path: Path) -> None:
+    line = load_reason(name, tmp_path)
+    assert (line.engine, line.optional) == ("local", True)
+    create_engine(line.engine, line.options, TraceForm(load_vocabulary(DEFAULT_VOCABULARY)))
+    assert line.model in load_profile(name).models
 
 
 def test_tiny_models_that_are_there_are_kept(tmp_path: Path) -> None:
