@@ -8,7 +8,20 @@ from fastapi.responses import RedirectResponse
 
 from api.metrics import add_metrics
 from api.problems import add_error_answers
-from api.routes import clips, concepts, dead, decisions, footage, identities, inspect, snapshots, status, training, why
+from api.routes import (
+    annotations,
+    clips,
+    concepts,
+    dead,
+    decisions,
+    footage,
+    identities,
+    inspect,
+    snapshots,
+    status,
+    training,
+    why,
+)
 from api.service import ApiSettings, Service, Streams, Texts
 from store.records import utc_now
 from store.store import Store
@@ -41,7 +54,20 @@ def create_app(
     settings.uploads_folder.mkdir(parents=True, exist_ok=True)
     add_error_answers(app)
     # `why` before `clips` and `footage`: the first route that matches answers.
-    for module in (status, why, inspect, footage, clips, concepts, training, snapshots, decisions, identities, dead):
+    for module in (
+        status,
+        why,
+        annotations,
+        inspect,
+        footage,
+        clips,
+        concepts,
+        training,
+        snapshots,
+        decisions,
+        identities,
+        dead,
+    ):
         app.include_router(module.router)
     add_metrics(app, store)
     app.add_api_route("/", _to_docs, include_in_schema=False)

@@ -3,14 +3,17 @@
 import typer
 
 from api.commands import (
+    annotations,
     clips,
     dead,
     decisions,
     doctor,
+    evaluate,
     identities,
     ingest,
     inspect,
     models,
+    recipe,
     snapshot,
     status,
     training,
@@ -30,6 +33,11 @@ app.command()(status.status)
 app.command()(clips.search)
 app.command()(clips.why)
 app.command()(inspect.inspect)
+app.command()(annotations.reasoning)
+app.command()(annotations.annotate)
+app.command()(annotations.calibrate)
+app.add_typer(recipe.app, name="recipe")
+app.add_typer(evaluate.app, name="eval")
 app.command()(training.concepts)
 app.command()(training.train)
 app.add_typer(snapshot.app, name="snapshot")

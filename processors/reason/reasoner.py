@@ -92,10 +92,11 @@ class Reasoner:
         seed: int = 0,
     ) -> None:
         self.engine = engine
+        self.prompt = prompt
         self.vocabulary: Vocabulary = form.vocabulary
-        self._prompt = prompt
+        self.schema: Json = form.schema
         self._form = form
-        self._answers = answers
+        self.answers = answers
         self._settings = dict(settings)
         self._seed = seed
 
@@ -107,7 +108,7 @@ class Reasoner:
         """
         if self.engine.is_free:
             return digest(["reason", _VERSION, TRACE_VERSION, self.engine.recipe, self.vocabulary.recipe])[:16]
-        asked = [self._prompt.recipe, self._form.schema, self.vocabulary.asked, self._settings, self._seed]
+        asked = [self.prompt.recipe, self.schema, self.vocabulary.asked, self._settings, self._seed]
         return digest(["reason", _VERSION, TRACE_VERSION, SHEET_VERSION, self.engine.recipe, *asked])[:16]
 
     def reason(self, subjects: Sequence[Subject]) -> Iterator[tuple[int, Reasoning]]:
@@ -135,7 +136,7 @@ class Reasoner:
 
     def _chain(self, subject: Subject) -> _Chain:
         clip = Measured.of(subject.values, subject.duration_s, self.vocabulary)
-        kept = {} if self.engine.is_free else self._answers.get(subject.clip_id, self.recipe)
+        kept = {} if self.engine.is_free else self.answers.get(subject.clip_id, self.recipe)
         return _Chain(subject, clip, kept)
 
     def _question(self, chain: _Chain) -> Question:
@@ -145,10 +146,10 @@ class Reasoner:
         text = ""
         if not self.engine.is_free:
             sheet = write_sheet(subject.values, subject.duration_s)
-            text = self._prompt.ask(self.vocabulary.asked, sheet, subject.context)
+            text = self.prompt.ask(self.vocabulary.asked, sheet, subject.context)
         return Question(
             clip_id=subject.clip_id,
-            system=self._prompt.system.strip(),
+            system=self.prompt.system.strip(),
             text="\n\n".join((text, *chain.additions)),
             pictures=chain.pictures,
             seed=self._seed + int(digest([subject.clip_id, chain.additions])[:8], 16),
@@ -173,7 +174,7 @@ class Reasoner:
         if not self.engine.is_free:
             seen = {"frames_s": [picture.time_s for picture in chain.pictures], "engine": self.engine.id}
             chain.kept = chain.kept | {chain.key: asdict(outcome) | seen}
-            self._answers.put(chain.subject.clip_id, self.recipe, chain.kept)
+            self.answers.put(chain.subject.clip_id, self.recipe, chain.kept)
         return self._judge(chain, outcome)
 
     def _judge(self, chain: _Chain, answer: Answer) -> Reasoning | None:
@@ -188,7 +189,7 @@ class Reasoner:
                 return self._done(chain)
             if chain.n_invalid >= MOST_INVALID:
                 return self._without(chain, f"its answers were not in the form: {problems[:300]}")
-            chain.additions += (self._prompt.ask_in_form(problems[:600]),)
+            chain.additions += (self.prompt.ask_in_form(problems[:600]),)
             return None
         grounded = ground(trace, chain.clip, n_shown)
         is_second_look = chain.best is not None
@@ -197,7 +198,7 @@ class Reasoner:
         if is_second_look or self.engine.is_free or not grounded.too_many:
             return self._done(chain)
         told = "\n".join(f"- {check.claim}, but {check.measured}." for check in grounded.contradictions[:_TOLD])
-        chain.additions += (self._prompt.ask_again(told),)
+        chain.additions += (self.prompt.ask_again(told),)
         return None
 
     def _frames_of(self, chain: _Chain) -> Sequence[float]:

@@ -7,54 +7,19 @@ from typing import Any
 from processors.decode import read_samples
 from processors.device import choose_device
 from processors.distill.annotate import Distiller
-from processors.distill.vocabulary import DEFAULT_VOCABULARY, load_vocabulary
-from processors.profile import ReasonLine, load_reason
-from processors.reason.engine import create_engine
-from processors.reason.prompt import load_prompt
+from processors.distill.vocabulary import DEFAULT_VOCABULARY
+from processors.profile import ReasonLine
+from processors.reason.opening import open_reasoner
 from processors.reason.reasoner import Reasoner, Subject
 from processors.reason.sheet import show_frames
-from processors.reason.trace import MEASURED, TraceForm
 from store.answers import AnswerStore
 from store.calibrations import latest_calibration
 from store.clips import ClipRow
-from store.errors import CliploomError, ModelUnavailable, NotFound, Unavailable
+from store.errors import CliploomError, NotFound, Unavailable
 from store.records import AnnotationDue, ClipDensified, ClipEmbedded
 from store.store import Store, open_media
 from store.tables import sql_in
 from streams.annotating import About, Outcomes, distiller_of
-
-
-def open_reasoner(
-    profile_name: str, models: Path, answers: AnswerStore, key: str = "", seed: int = 0, paraphrase: int | None = None
-) -> tuple[Reasoner, ReasonLine, str | None]:
-    """The profile's reasoner, not loaded yet, and why its engine is not the profile's where that may be absent and is.
-
-    Args:
-        key: secret of the endpoint. paraphrase: ask in other words of the prompt's.
-
-    Raises:
-        SettingsError: the profile's `[reason]` cannot work.
-        ModelUnavailable: its model is missing and not optional.
-    """
-    if profile_name.startswith("tiny"):
-        from processors.tiny import build_tiny_models
-
-        build_tiny_models(models, profile_name)
-    line = load_reason(profile_name, models)
-    form = TraceForm(load_vocabulary(line.vocabulary or DEFAULT_VOCABULARY))
-    prompt = load_prompt(line.prompt)
-    if paraphrase is not None:
-        prompt = prompt.paraphrased(paraphrase)
-    secret = {"key": key} if line.engine == "endpoint" and key else {}
-    engine, absent = create_engine(line.engine, dict(line.options) | secret, form), None
-    try:
-        engine.weights()
-    except ModelUnavailable as error:
-        if not line.optional:
-            raise
-        engine, absent = create_engine(MEASURED, {}, form), str(error)
-    settings = {"frames": line.frames, "context": line.context}
-    return Reasoner(engine, prompt, form, answers, settings, seed), line, absent
 
 
 def make_worker(
