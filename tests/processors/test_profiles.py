@@ -7,6 +7,7 @@ import pytest
 
 from processors.base import Processor, Reads
 from processors.distill.vocabulary import DEFAULT_VOCABULARY, load_vocabulary
+from processors.models.find import needed_files
 from processors.profile import create_profile, load_profile, load_reason, profile_names
 from processors.reason.engine import create_engine
 from processors.reason.trace import TraceForm
@@ -230,6 +231,13 @@ def test_a_pretrained_profile_may_do_without_the_model_that_describes_clips(name
     assert (line.engine, line.optional) == ("local", True)
     create_engine(line.engine, line.options, TraceForm(load_vocabulary(DEFAULT_VOCABULARY)))
     assert line.model in load_profile(name).models
+
+
+def test_the_template_of_its_chats_is_pulled_with_the_model_that_describes_clips() -> None:
+    model = load_reason("pretrained").model
+    assert model is not None
+    there = ["chat_template.jinja", "config.json", "model.safetensors", "README.md"]
+    assert needed_files(there, model.files) == there[:3]
 
 
 def test_tiny_models_that_are_there_are_kept(tmp_path: Path) -> None:

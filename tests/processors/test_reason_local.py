@@ -222,6 +222,15 @@ def test_rows_fed_unlike_numbers_of_tokens_read_what_each_would_alone(engine: Ma
     torch.testing.assert_close(both.scores, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_what_the_schema_leaves_no_choice_in_costs_no_pass_of_the_model(engine: Made) -> None:
+    local = engine()
+    passes: list[int] = []
+    local._model.register_forward_pre_hook(lambda model, args: passes.append(1))
+    (answer,) = answers(local, [question(0)])
+    assert answer.usage.answer_tokens is not None
+    assert len(passes) < 0.75 * answer.usage.answer_tokens
+
+
 class Free:
     """A writer whose next token may be any, with drawn numbers that a person chose."""
 
