@@ -44,6 +44,8 @@ STOP_WITHIN_S = 3.2
 LEAVE_AFTER_S = 3.6
 """Whatever is still starting or stopping then is left where it is."""
 Clock = Callable[[], datetime]
+ENDPOINT_KEY = "CLIPLOOM_VLM_KEY"
+"""Environment variable with the secret of the endpoint that a profile's engine asks."""
 WRITER = "persist"
 """The step that writes the tables: of its workers one writes, and the others wait for its end."""
 
@@ -171,7 +173,15 @@ def main(arguments: Sequence[str] | None = None, clock: Clock = utc_now) -> int:
     set_up_logs(parsed.log_format)
     # For the children: threads of torch that spin while they wait made training up to seven times slower on busy cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    place = Workplace(parsed.data, parsed.profile, parsed.concepts, parsed.device, media=parsed.media, gate=parsed.gate)
+    place = Workplace(
+        parsed.data,
+        parsed.profile,
+        parsed.concepts,
+        parsed.device,
+        media=parsed.media,
+        gate=parsed.gate,
+        key=os.environ.get(ENDPOINT_KEY, ""),
+    )
     try:
         options = AppOptions(
             broker=parsed.broker,

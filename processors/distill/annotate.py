@@ -83,7 +83,6 @@ class Distiller:
     def _distil(self, duration_s: float, values: Mapping[str, Any], reasoning: Reasoning) -> Annotation:
         said = Trace.model_validate(reasoning.trace)
         measured = said if reasoning.engine == MEASURED else reason(values, duration_s, self.vocabulary)
-        least = self.vocabulary.least_confidence
         chosen: dict[str, Finding] = {}
         origins: dict[str, str] = {}
         for slot in self.vocabulary.slots:
@@ -91,7 +90,7 @@ class Distiller:
                 (measured.findings[slot.name], MEASURED),
                 (said.findings[slot.name], reasoning.engine),
             ):
-                if finding.confidence >= least:
+                if finding.confidence >= self.vocabulary.least(slot):
                     chosen[slot.name], origins[slot.name] = finding, origin
                     break
         attributes = {

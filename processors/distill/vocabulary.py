@@ -65,6 +65,8 @@ class Slot(Value):
     """Nothing measures it: only an engine that looks fills it."""
     blur: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Around each `low`, as a share of it, both terms are possible: a measurement is not exact."""
+    least: float | None = Field(default=None, ge=0.0, le=1.0)
+    """As the vocabulary's `least_confidence`, for this slot."""
     terms: tuple[Term, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -256,6 +258,10 @@ class Vocabulary(Value):
             Column(name=s.name, kind="text", source=f"{s.meaning} One of {', '.join(t.name for t in s.terms)}.")
             for s in self.slots
         )
+
+    def least(self, slot: Slot) -> float:
+        """How sure a finding must be to fill the slot."""
+        return self.least_confidence if slot.least is None else slot.least
 
     def slot(self, name: str) -> Slot:
         """The slot of that name."""

@@ -229,7 +229,7 @@ class Reasoner:
 
 
 def folded(text: str, vocabulary: Vocabulary) -> str:
-    """An answer's JSON without what stands round it, with synonyms folded into the vocabulary's terms.
+    """An answer's JSON without what stands round it, its readings with synonyms folded in and the likeliest first.
 
     Text that holds no JSON object comes back as it is.
     """
@@ -244,7 +244,17 @@ def folded(text: str, vocabulary: Vocabulary) -> str:
     for slot in vocabulary.slots:
         finding = findings.get(slot.name) if isinstance(findings, dict) else None
         readings = finding.get("readings") if isinstance(finding, dict) else None
-        for reading in readings if isinstance(readings, list) else ():
-            if isinstance(reading, dict) and isinstance(reading.get("term"), str):
-                reading["term"] = slot.fold(reading["term"]) or reading["term"]
+        if isinstance(readings, list) and all(_is_reading(one) for one in readings):
+            pcts: dict[str, int] = {}
+            for one in readings:
+                term = slot.fold(one["term"]) or one["term"]
+                pcts[term] = min(100, pcts.get(term, 0) + one["pct"])
+            likeliest = sorted(pcts.items(), key=lambda reading: -reading[1])
+            finding["readings"] = [{"term": term, "pct": pct} for term, pct in likeliest]
     return json.dumps(content)
+
+
+def _is_reading(one: Any) -> bool:
+    """Whether this is a term with a percentage and nothing else; anything else is left for the schema to refuse."""
+    is_pair = isinstance(one, dict) and one.keys() == {"term", "pct"}
+    return is_pair and type(one["pct"]) is int and type(one["term"]) is str

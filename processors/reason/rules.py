@@ -232,8 +232,7 @@ def _caption(findings: Mapping[str, Finding], vocabulary: Vocabulary) -> str | N
     said = {
         slot.name: slot.phrase(term)
         for slot in vocabulary.slots
-        if (term := findings[slot.name].term) is not None
-        and findings[slot.name].confidence >= vocabulary.least_confidence
+        if (term := findings[slot.name].term) is not None and findings[slot.name].confidence >= vocabulary.least(slot)
     }
     heard = said.pop("sound_kind", "")
     seen = ", ".join(phrase for phrase in said.values() if phrase)

@@ -165,6 +165,15 @@ def test_prose_round_the_json_and_synonyms_are_no_fault() -> None:
     assert Trace.model_validate(found.trace).findings["motion"].term == "low"
 
 
+def test_readings_that_mean_one_term_are_one_and_the_likeliest_comes_first() -> None:
+    said = json.loads(GOOD)
+    readings = [{"term": "sitting", "pct": 20}, {"term": "upright", "pct": 30}, {"term": "standing", "pct": 30}]
+    said["findings"]["pose"] = {"readings": readings, "evidence": {"frames": [], "facts": []}}
+    found, _ = reasoned(json.dumps(said))
+    told = Trace.model_validate(found.trace).findings["pose"].readings
+    assert [(one.term, one.pct) for one in told] == [("standing", 60), ("sitting", 20)]
+
+
 def test_a_refusal_leaves_the_clip_to_the_rules_and_says_why() -> None:
     found, engine = reasoned(None)
     assert len(engine.asked) == 1
