@@ -184,8 +184,8 @@ def _frames(form: Form, takes: list[_Take], draws: list[Draw], loudness: np.ndar
                 yield cv2.convertScaleAbs(one, alpha=abs(1 - 2 * share))
 
 
-def _write(path: Path, form: Form, frames: Iterator[tuple[int, np.ndarray]], track: np.ndarray) -> None:
-    """Write (tick, frame) pairs and the track as H.264 and AAC."""
+def write_video(path: Path, form: Form, frames: Iterator[tuple[int, np.ndarray]], track: np.ndarray) -> None:
+    """Write (tick, frame) pairs, uint8 BGR, and the track, float32 mono at `VOICE_RATE_HZ`, as H.264 and AAC."""
     wide, high = form.size if form.rotation_deg % 180 == 0 else form.size[::-1]
     with av.open(path, "w") as container:
         video = container.add_stream("libx264", rate=form.fps, options={"preset": "superfast", "crf": "20"})
@@ -236,7 +236,7 @@ def render_video(folder: Path, name: str, form: Form, seconds: float, first_kind
     kept = _kept_ticks(form, takes, rng)
     frames = _frames(form, takes, [draw for draw, _ in opened], _loudness(track, len(kept), form.fps))
     path = folder / f"{name}{form.suffix}"
-    _write(path, form, ((tick, frame) for tick, frame in enumerate(frames) if kept[tick]), track)
+    write_video(path, form, ((tick, frame) for tick, frame in enumerate(frames) if kept[tick]), track)
 
     time_base, pts, end_pts = _frame_pts(path)
     frame_of = np.concatenate([[0], np.cumsum(kept)]).tolist()
