@@ -97,14 +97,15 @@ class Distiller:
             slot.name: chosen[slot.name].term if slot.name in chosen else None for slot in self.vocabulary.slots
         }
         clip = Measured.of(values, duration_s, self.vocabulary)
-        alternatives = self._alternatives(attributes, chosen)
+        said_attributes = _said(attributes, chosen, self.vocabulary)
+        alternatives = self._alternatives(said_attributes, chosen)
         return Annotation(
             attributes=attributes,
             readings={name: _shares(finding) for name, finding in chosen.items()},
             origins=origins,
             temporal=changes_of(values, duration_s, self.vocabulary) or (),
             affect=_affect(values, said.feeling, reasoning.engine, self.vocabulary.changes.rate_hz),
-            conditioning=self.conditioning(attributes),
+            conditioning=self.conditioning(said_attributes),
             alternatives=alternatives,
             caption=said.caption,
             control=self._control(clip),
@@ -132,6 +133,8 @@ class Distiller:
         """The probable strings of an ambiguous clip: every combination of the likely readings, as if independent."""
         options: dict[str, list[tuple[str, float]]] = {}
         for name, finding in chosen.items():
+            if attributes[name] is None:
+                continue
             shares = _shares(finding)
             known = sum(shares.values())
             likely = [(term, share / known) for term, share in shares.items() if share / known >= LEAST_WEIGHT]
@@ -159,6 +162,16 @@ class Distiller:
             present=tuple(name in levels for name in self._controls),
             calibration=self.calibration,
         )
+
+
+def _said(
+    attributes: Mapping[str, str | None], chosen: Mapping[str, Finding], vocabulary: Vocabulary
+) -> dict[str, str | None]:
+    """The attributes that are sure enough for the conditioning string; the others are None."""
+    sure = {
+        slot.name for slot in vocabulary.slots if slot.name in chosen and chosen[slot.name].confidence >= slot.said_from
+    }
+    return {name: term if name in sure else None for name, term in attributes.items()}
 
 
 def _shares(finding: Finding) -> dict[str, float]:

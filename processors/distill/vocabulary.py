@@ -67,6 +67,8 @@ class Slot(Value):
     """Around each `low`, as a share of it, both terms are possible: a measurement is not exact."""
     least: float | None = Field(default=None, ge=0.0, le=1.0)
     """As the vocabulary's `least_confidence`, for this slot."""
+    said_from: float = Field(default=0.0, ge=0.0, le=1.0)
+    """The conditioning string names the slot's term only where it is so sure."""
     terms: tuple[Term, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -162,6 +164,7 @@ class SoundLimits(Value):
     """When a clip is silent, spoken in, or voiced without words."""
 
     silent_below_db: float
+    audible_from: float = Field(ge=0.0, le=1.0)
     speech_from: float
     voiced_from: float
     voice_from_hz: float
@@ -189,6 +192,7 @@ class InteractionLimits(Value):
 
     overlap_from: float = Field(gt=0.0)
     near_within: float = Field(gt=0.0)
+    blur: float = Field(gt=0.0, lt=1.0)
 
 
 class Vocabulary(Value):

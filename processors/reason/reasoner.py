@@ -240,10 +240,13 @@ def folded(text: str, vocabulary: Vocabulary) -> str:
         content = json.loads(found[0])
     except ValueError:
         return text
-    findings = content.get("findings")
+    found_in = content.get("findings")
+    findings: Json = found_in if isinstance(found_in, dict) else {}
     for slot in vocabulary.slots:
-        finding = findings.get(slot.name) if isinstance(findings, dict) else None
-        readings = finding.get("readings") if isinstance(finding, dict) else None
+        finding = findings.get(slot.name)
+        if not isinstance(finding, dict):
+            continue
+        readings = finding.get("readings")
         if isinstance(readings, list) and all(_is_reading(one) for one in readings):
             pcts: dict[str, int] = {}
             for one in readings:

@@ -1,5 +1,6 @@
 """The rule-based reasoner: from a clip's measurements to its trace, without any model. Pure and deterministic."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
@@ -27,6 +28,10 @@ LEAST_PCT = 5
 """A reading that is less likely is left out."""
 STANDS_OUT = 0.5
 """Level of a control from which it is a signal: chosen, half way from the usual to the extreme."""
+COURSE_STEPS = (0.8, 1.0, 1.25)
+"""Of the least step that is a change; chosen."""
+LOOK_S = 0.5
+"""Faces and bodies are looked for so often at least."""
 EDGE_S = 0.75
 """A track that begins or ends nearer to the clip's ends does not appear or leave: faces are looked for every 0.5 s."""
 
@@ -144,7 +149,8 @@ def _finding(clip: Measured, slot: Slot) -> Finding:
 
 
 def _present(clip: Measured) -> tuple[Present, ...]:
-    counts: dict[tuple[Any, str], int] = {("person", "person"): _people_count(clip) or 0}
+    people = max((int(clip.values[column]) for column in clip.known("face_count", "person_count")), default=0)
+    counts: dict[tuple[Any, str], int] = {("person", "person"): people}
     for track in clip.values.get("object_tracks") or ():
         at = ("object", track["label"])
         counts[at] = counts.get(at, 0) + 1
@@ -255,9 +261,14 @@ def _read(clip: Measured, slot: Slot) -> _Answer:
 
 
 def _as_sure_as_faces(clip: Measured, answer: _Answer) -> _Answer:
-    """What rests on faces is as sure as their detections are."""
+    """What rests on faces is as sure as their detections are, and unknown where they are seen in passing only."""
     chances, columns = answer
-    scores = [score for track in clip.values.get("face_tracks") or () for score in track["scores"]]
+    tracks = clip.values.get("face_tracks")
+    if tracks is None:
+        return answer
+    if not _mostly(clip, "face_tracks"):
+        return _UNKNOWN
+    scores = [score for track in tracks for score in track["scores"]]
     sure = sum(scores) / len(scores) if scores else 1.0
     return {term: chance * sure for term, chance in chances.items()}, columns
 
@@ -266,18 +277,40 @@ def _shot_scale(clip: Measured) -> _Answer:
     return _as_sure_as_faces(clip, _read(clip, clip.vocabulary.slot("shot_scale")))
 
 
-def _people_count(clip: Measured) -> int | None:
-    """Faces or bodies at once, whichever are more: a detector of one misses what the other sees."""
-    return max((int(clip.values[column]) for column in clip.known("face_count", "person_count")), default=None)
+def _at_once(clip: Measured, column: str) -> list[int]:
+    """How many of the tracks in a column go on in each half second of the clip, lost for a moment or not."""
+    counts = [0] * max(1, math.ceil(clip.duration_s / LOOK_S - 1e-6))
+    for track in clip.values.get(column) or ():
+        first, last = (min(len(counts) - 1, round(track["times_s"][end] / LOOK_S)) for end in (0, -1))
+        for look in range(first, last + 1):
+            counts[look] += 1
+    return counts
+
+
+def _mostly(clip: Measured, column: str) -> int:
+    """The number that is in view for more than half of the clip."""
+    counts = sorted(_at_once(clip, column))
+    return counts[(len(counts) - 1) // 2]
 
 
 def _people(clip: Measured) -> _Answer:
-    count = _people_count(clip)
-    if count is None:
-        return _UNKNOWN
-    chances = clip.vocabulary.slot("people").chances(float(count))
-    answer = chances, clip.known("face_count", "person_count")
-    return answer if (clip.values.get("person_count") or 0) >= count > 0 else _as_sure_as_faces(clip, answer)
+    """As many as are in view for most of the clip: by faces where there are any for most of it, else by bodies, which
+    detectors lose and invent more often. As sure as that number holds.
+    """
+    slot = clip.vocabulary.slot("people")
+    if not clip.known("face_tracks", "people_tracks"):
+        counted = clip.known("face_count", "person_count")
+        most = max((float(clip.values[column]) for column in counted), default=None)
+        return _UNKNOWN if most is None else (slot.chances(most), counted)
+    column = "face_tracks" if _mostly(clip, "face_tracks") else "people_tracks"
+    counts = _at_once(clip, column)
+    chances: Chances = {}
+    for count in counts:
+        for term, chance in slot.chances(float(count)).items():
+            chances[term] = chances.get(term, 0.0) + chance / len(counts)
+    (mostly,) = slot.chances(float(_mostly(clip, column)))
+    likeliest = max(chances.pop(mostly), *chances.values(), 0.0)
+    return chances | {mostly: likeliest}, (column,)  # of two that are as likely the last comes first
 
 
 def _sound_kind(clip: Measured) -> _Answer:
@@ -286,8 +319,8 @@ def _sound_kind(clip: Measured) -> _Answer:
     loudness_db, speech, voiced = (clip.values.get(name) for name in ("loudness_db", "speech_share", "voiced_share"))
     if loudness_db is None:
         return _UNKNOWN
-    if loudness_db < limits.silent_below_db:
-        return {"silence": 1.0}, ("loudness_db",)
+    if _audible(clip, loudness_db) < limits.audible_from:
+        return {"silence": 1.0}, clip.known("loudness_db", "loudness_curve")
     if speech is None or voiced is None:
         return _UNKNOWN
     pitch_hz = clip.values.get("pitch_hz")
@@ -299,6 +332,12 @@ def _sound_kind(clip: Measured) -> _Answer:
         else _above(speech, limits.speech_from)
     )
     return {"speech": spoken, "voice" if is_voice else "other": 1.0 - spoken}, columns
+
+
+def _audible(clip: Measured, loudness_db: float) -> float:
+    """Share of the clip that is loud enough to be heard: a click does not make a silent clip sound."""
+    curve = [level for level in clip.values.get("loudness_curve") or (loudness_db,) if level is not None]
+    return sum(level >= clip.vocabulary.sound.silent_below_db for level in curve) / max(1, len(curve))
 
 
 def _above(share: float, border: float) -> float:
@@ -320,9 +359,17 @@ def _palette(clip: Measured) -> _Answer:
 
 
 def _course(clip: Measured) -> _Answer:
+    """As sure as it stays when a change must be somewhat larger, or may be somewhat smaller, to count as one."""
     if clip.changes is None:
         return _UNKNOWN
-    return {_course_term(clip.changes): 1.0}, clip.known(*clip.vocabulary.changes.curves)
+    chances: Chances = {}
+    for share in COURSE_STEPS:
+        limits = clip.vocabulary.changes
+        wanted = limits.model_copy(update={"least_step": share * limits.least_step})
+        changes = changes_of(clip.values, clip.duration_s, clip.vocabulary.model_copy(update={"changes": wanted})) or ()
+        term = _course_term(changes)
+        chances[term] = chances.get(term, 0.0) + 1.0 / len(COURSE_STEPS)
+    return chances, clip.known(*clip.vocabulary.changes.curves)
 
 
 def _course_term(changes: tuple[Span, ...]) -> str:
@@ -357,18 +404,28 @@ def _pose(clip: Measured) -> _Answer:
 def _expression(clip: Measured) -> _Answer:
     slot, chances = clip.vocabulary.slot("face_expression"), clip.values.get("expression") or {}
     folded = {term: chance for name, chance in chances.items() if (term := slot.fold(name)) is not None}
-    return folded, ("expression",)
+    return _as_sure_as_faces(clip, (folded, ("expression",)))
 
 
 def _interaction(clip: Measured) -> _Answer:
     limits = clip.vocabulary.interaction
-    count, distance, overlap = (clip.values.get(c) for c in ("person_count", "people_distance", "people_overlap"))
+    distance, overlap = clip.values.get("people_distance"), clip.values.get("people_overlap")
     columns = clip.known("person_count", "people_distance", "people_overlap")
+    chances, _ = _people(clip)
+    if max(chances, key=chances.__getitem__, default=None) == "one":
+        return {"alone": chances["one"]}, columns
     if distance is None or overlap is None:
-        return ({"alone": 1.0}, columns) if count == 1 else _UNKNOWN
-    if overlap >= limits.overlap_from:
-        return {"together": 1.0}, columns
-    return {"near" if distance <= limits.near_within else "apart": 1.0}, columns
+        return _UNKNOWN
+    several = 1.0 - chances.get("one", 0.0) - chances.get("none", 0.0) if chances else 1.0
+    together = _ramp(overlap, limits.overlap_from, limits.blur)
+    apart = (1.0 - together) * _ramp(distance, limits.near_within, limits.blur)
+    shares = {"together": together, "near": 1.0 - together - apart, "apart": apart}
+    return {term: several * share for term, share in shares.items() if share > 0.0}, columns
+
+
+def _ramp(value: float, border: float, blur: float) -> float:
+    """From 0 to 1 across a border, as `Slot.chances`."""
+    return min(1.0, max(0.0, (value - border * (1.0 - blur)) / (2.0 * border * blur)))
 
 
 RULES: Mapping[str, Callable[[Measured], _Answer]] = {

@@ -17,7 +17,9 @@ DISTILLER = Distiller(VOCABULARY, count_tokens)
 VALUES = {
     "face_count": 1,
     "face_area": 0.2,
-    "face_tracks": [{"track": 0, "times_s": [0.0], "boxes_xyxy": [[0.3, 0.2, 0.7, 0.7]], "scores": [0.99]}],
+    "face_tracks": [
+        {"track": 0, "times_s": [0.0, 3.5], "boxes_xyxy": [[0.3, 0.2, 0.7, 0.7]] * 2, "scores": [0.99] * 2}
+    ],
     "motion_mean": 0.07,
     "motion_curve": [0.07] * 40,
     "loudness_db": -20.0,
@@ -72,7 +74,7 @@ def said(feeling=Feeling(), caption="A face.", **readings):
 
 def test_the_conditioning_string_names_what_is_known_in_a_fixed_order():
     assert annotate().conditioning == (
-        "close-up, one person, moderate motion, steady, tense, speech, even light, warm colours"
+        "close-up, one person, moderate motion, steady, speech, even light, warm colours"
     )
 
 
@@ -99,15 +101,23 @@ def test_the_longest_possible_string_fits_into_clip():
 
 
 def test_a_string_that_is_too_long_loses_its_last_phrases_whole():
-    crowded = Distiller(VOCABULARY, lambda text: 12 * len(text.split(", ")))
-    assert (
-        distil(VALUES, distiller=crowded).conditioning == "close-up, one person, moderate motion, steady, tense, speech"
-    )
+    crowded = Distiller(VOCABULARY, lambda text: 14 * len(text.split(", ")))
+    assert distil(VALUES, distiller=crowded).conditioning == "close-up, one person, moderate motion, steady, speech"
 
 
 def test_no_two_terms_share_a_phrase():
     phrases = [term.phrase for slot in VOCABULARY.slots for term in slot.terms if term.phrase]
     assert len(set(phrases)) == len(phrases)
+
+
+def test_what_is_not_sure_enough_to_be_said_stays_an_attribute():
+    annotation = annotate(arousal={"low": 0.05, "mid": 0.35, "high": 0.6}, expression={"happiness": 0.5, "fear": 0.4})
+    assert (annotation.attributes["tension"], annotation.attributes["face_expression"]) == ("high", "happy")
+    assert "tense" not in annotation.conditioning
+    assert "expression" not in annotation.conditioning
+    sure = annotate(arousal={"low": 0.0, "mid": 0.1, "high": 0.9}, expression={"happiness": 0.9})
+    assert "tense" in sure.conditioning
+    assert "happy expression" in sure.conditioning
 
 
 # --- unknown stays unknown ---------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def test_a_posture_is_as_sure_as_its_probability():
         ({"person_count": 2}, None),
         ({"person_count": 2, "people_distance": 0.0, "people_overlap": 0.3}, "together"),
         ({"person_count": 2, "people_distance": 0.0, "people_overlap": 0.05}, "near"),
-        ({"person_count": 2, "people_distance": 0.7, "people_overlap": 0.0}, "near"),
+        ({"person_count": 2, "people_distance": 0.65, "people_overlap": 0.0}, "near"),
         ({"person_count": 3, "people_distance": 0.8, "people_overlap": 0.0}, "apart"),
     ],
 )
@@ -117,9 +117,43 @@ def test_bodies_and_faces_weigh_on_tension_where_they_were_measured():
 
 
 def test_findings_from_faces_are_as_sure_as_the_detections():
-    tracks = [{"track": 0, "times_s": [0.0, 0.5], "boxes_xyxy": [], "scores": [0.9, 1.0]}]
-    finding = reason({"face_count": 1, "face_tracks": tracks}, 4.0, VOCABULARY).findings["people"]
-    assert finding.confidence == pytest.approx(0.95)
+    tracks = [{"track": 0, "times_s": [0.0, 3.5], "boxes_xyxy": [], "scores": [0.9, 1.0]}]
+    finding = reason({"face_area": 0.2, "face_tracks": tracks}, 4.0, VOCABULARY).findings["shot_scale"]
+    assert (finding.term, finding.confidence) == ("close", pytest.approx(0.95))
+
+
+def test_a_face_in_passing_tells_neither_the_scale_of_the_shot_nor_an_expression():
+    tracks = [{"track": 0, "times_s": [0.0, 0.5], "boxes_xyxy": [], "scores": [1.0, 1.0]}]
+    findings = reason(
+        {"face_area": 0.2, "face_tracks": tracks, "expression": {"happiness": 1.0}}, 4.0, VOCABULARY
+    ).findings
+    assert (findings["shot_scale"].term, findings["face_expression"].term) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("faces", "bodies", "expected"),
+    [
+        ([(0.0, 3.5)], [], "one"),
+        ([(0.0, 3.5)], [(0.0, 3.5), (0.0, 3.5)], "one"),
+        ([(0.0, 3.5), (0.0, 3.5)], [(0.0, 3.5)], "two"),
+        ([(0.0, 3.5), (3.0, 3.5)], [], "one"),
+        ([(0.0, 0.5)], [(0.0, 2.5)], "one"),
+        ([(0.0, 0.5)], [(0.0, 1.0)], "none"),
+        ([], [], "none"),
+    ],
+)
+def test_people_are_those_in_view_for_most_of_the_clip_by_faces_where_there_are_any(faces, bodies, expected):
+    values = {
+        "face_tracks": [tracked(*times) for times in faces],
+        "people_tracks": [tracked(*times) for times in bodies],
+    }
+    assert term("people", values) == expected
+
+
+def test_as_many_people_are_as_sure_as_they_stay():
+    tracks = [tracked(0.0, 3.5), tracked(2.5, 3.5)]
+    readings = reason({"face_tracks": tracks}, 4.0, VOCABULARY).findings["people"].readings
+    assert [(reading.term, reading.pct) for reading in readings] == [("one", 62), ("two", 38)]
 
 
 @pytest.mark.parametrize(
@@ -274,6 +308,16 @@ def test_stretches_become_onset_escalation_and_resolution(levels, expected):
     found = [(10 * i, 10 * (i + 1), float(level)) for i, level in enumerate(levels)]
     met = spans(found, rate_hz=10.0, duration_s=float(max(1, len(levels))))
     assert [(span.kind, span.start_s, span.end_s) for span in met] == expected
+
+
+def test_a_click_does_not_make_a_silent_clip_sound():
+    silent = SPOKEN | {"loudness_db": -40.0, "loudness_curve": [-20.0] + [-90.0] * 39}
+    assert term("sound_kind", silent) == "silence"
+
+
+def test_a_change_that_hardly_counts_leaves_the_course_ambiguous():
+    findings = reason({"motion_curve": [0.04] * 20 + [0.0735] * 20}, 4.0, VOCABULARY).findings
+    assert {reading.term for reading in findings["course"].readings} == {"rising", "steady"}
 
 
 def test_a_clip_that_sets_in_and_dies_down_runs_in_an_arc():
