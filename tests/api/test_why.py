@@ -26,6 +26,7 @@ def test_a_kept_clip_has_its_decisions_recipes_and_lineage(live, make_clip, subm
     assert answer["recipes"] == {
         "segment": "seg-1",
         "measured": {"vision.palette": "r-vision"},
+        "reason": None,
         "annotation": "ann-1",
         "curation": None,
     }
