@@ -138,8 +138,9 @@ def without_original(video: Json, removed_clips: Collection[str], removal_id: st
 
 
 def _close_video(store: Store, record: FootageSubmitted) -> set[str]:
-    """Refuse a video whose source was removed before it was told of; returns the media of rows that were faster, whose answers
-    it deletes."""
+    """Refuse a video whose source was removed before it was told of; deletes the answers about rows
+    that were faster, and returns their media.
+    """
     if (store.videos.get(record.video_id) or {}).get("status") == "removed":
         return set()
     store.videos.put({record.video_id: tombstone(record.video_id, record.source, None)})
