@@ -29,7 +29,6 @@ from store.records import Annotation, Json, Reasoning
 
 OFFSET_S = Fraction(1, 8)
 """Half of the time between two sampled frames: as far off as can be."""
-VARIATIONS = ("identical", "seed", "offset", "wording")
 AT_ONCE = 8
 
 
@@ -125,21 +124,24 @@ def evaluate(
             with clips[clip_id] as path:
                 as_is.append(reread(path, clip_id))
                 moved.append(reread(path, clip_id, OFFSET_S))
+        once = _subjects(as_is, measuring, frames)
+        again = {"identical": _subjects(as_is, measuring, frames), "offset": _subjects(moved, measuring, frames)}
         for name, reasoner in reasoners.items():
-            read = moved if name == "offset" else as_is
-            for clip_id, described in _described(read, measuring, reasoner, distiller, frames):
-                found[name][clip_id] = described
+            found[name].update(_described(again.get(name, once), reasoner, distiller))
         for clip_id in group:
             tell(clip_id)
     plain = found.pop("plain")
     return Evaluation(plain, found, distiller.vocabulary, _asked(reasoners.values()))
 
 
-def _described(
-    clips: Sequence[DecodedClip], measuring: Engine, reasoner: Reasoner, distiller: Distiller, frames: int
-) -> Iterator[tuple[str, Described]]:
+def _subjects(clips: Sequence[DecodedClip], measuring: Engine, frames: int) -> list[Subject]:
     measured = {one.clip_id: one for one in measuring.run(clips)}
-    subjects = [_subject(clip, measured[clip.clip_id].values, measured[clip.clip_id].recipes, frames) for clip in clips]
+    return [_subject(clip, measured[clip.clip_id].values, measured[clip.clip_id].recipes, frames) for clip in clips]
+
+
+def _described(
+    subjects: Sequence[Subject], reasoner: Reasoner, distiller: Distiller
+) -> Iterator[tuple[str, Described]]:
     for index, reasoning in reasoner.reason(subjects):
         one = subjects[index]
         annotation = distiller.distil(one.clip_id, one.duration_s, one.values, reasoning)
@@ -213,7 +215,8 @@ def _usage(asked: Sequence[Json]) -> Json:
 def _agreement(annotations: Mapping[str, Annotation], references: Mapping[str, str], vocabulary: Vocabulary) -> Json:
     """How far annotations agree with captions by people.
 
-    terms: of the terms that a reference caption names (by name, phrase or synonym) the share that the attributes have.
+    terms: of the terms that a reference caption names (by a synonym, or by the phrase, or by the name where there is
+    no phrase) the share that the attributes have.
     words: F1 of the words of both captions (Rajpurkar et al. 2016, SQuAD).
     """
     hits, words = [], []

@@ -138,7 +138,7 @@ def load_reason(name_or_path: str | Path, models_folder: Path | None = None) -> 
     path = _profile_path(name_or_path)
     content = _content(path)
     if "reason" not in content and isinstance(content.get("extends"), str):
-        return load_reason(content["extends"], models_folder)
+        return load_reason(_base(path, content["extends"]), models_folder)
     table = content.get("reason", {})
     if not isinstance(table, dict):
         raise SettingsError(f"profile {path}: write [reason] as a table, with the name of an engine")
@@ -222,13 +222,18 @@ def _kept(path: Path, extended: Any, without: Any) -> list[Mapping[str, Any]]:
     """Lines of the profile that `path` extends, without those that it names."""
     if not isinstance(extended, str) or not isinstance(without, list):
         raise SettingsError(f'profile {path}: write extends = "<profile>" and without = ["<processor id>", ...]')
-    base = _profile_path(extended)
-    if _content(base).keys() & {"extends", "without"}:
-        raise SettingsError(f"profile {path} extends {extended}, which extends another itself; extend that one")
-    entries = _entries(base)
+    entries = _entries(_base(path, extended))
     if strange := set(without) - {entry.get("id") for entry in entries}:
         raise SettingsError(f"profile {path} goes without {', '.join(sorted(strange))}, which {extended} does not name")
     return [entry for entry in entries if entry.get("id") not in without]
+
+
+def _base(path: Path, extended: str) -> Path:
+    """The file of the profile that `path` extends, which extends none itself."""
+    base = _profile_path(extended)
+    if _content(base).keys() & {"extends", "without"}:
+        raise SettingsError(f"profile {path} extends {extended}, which extends another itself; extend that one")
+    return base
 
 
 def _content(path: Path) -> dict[str, Any]:

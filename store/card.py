@@ -74,6 +74,7 @@ _WHY = {
     "age": "someone is seen who may be a minor or whose age nothing told, and nobody has answered for it",
     "licence": "the footage came without a licence and nobody has answered for it",
     **{one.rule: one.found for one in FILTERS},
+    "reasoning": "its description contradicts what was measured, also on a second look",
     "outlier": "the clip fits no cluster and no person has looked at it",
     "review": "a person decided so",
 }

@@ -128,12 +128,13 @@ def annotation_columns(annotation: Annotation, recipe: str) -> ClipRow:
 
 
 def reasoning_columns(reasoning: Reasoning | None) -> ClipRow:
-    """What an annotation was distilled from, as columns."""
+    """What an annotation was distilled from, as columns; all None for one of before reasoning was kept."""
+    own, apart = ("trace", "checks", "contradiction", "is_contradicted"), ("recipe", "rounds", "failed")
     if reasoning is None:
-        return {}
-    body = reasoning.model_dump(mode="json", include={"trace", "checks", "contradiction", "is_contradicted"})
+        return dict.fromkeys((*own, *(f"reason_{name}" for name in apart)))
+    body = reasoning.model_dump(mode="json", include=set(own))
     told = {"recipe": reasoning.recipe, "rounds": reasoning.n_rounds, "failed": reasoning.failed}
-    return body | {f"reason_{name}": value for name, value in told.items()}
+    return body | {f"reason_{name}": told[name] for name in apart}
 
 
 def curation_columns(curated: ClipCurated) -> ClipRow:

@@ -108,7 +108,7 @@ def refuse_late(store: Store, records: Sequence[Record]) -> list[Record]:
                 keys.update(_close_video(store, record))
             case ClipSegmented():
                 keys.update(getattr(record.clip, column) for column in CLIP_MEDIA)
-            case ClipDensified():
+            case ClipDensified() | DeadLetter() if record.clip_id is not None:
                 AnswerStore(store.media).delete(record.clip_id)
             case ConceptChanged():
                 keys.add(record.members_key)
@@ -138,12 +138,16 @@ def without_original(video: Json, removed_clips: Collection[str], removal_id: st
 
 
 def _close_video(store: Store, record: FootageSubmitted) -> set[str]:
-    """Refuse a video whose source was removed before it was told of; returns the media of rows that were faster."""
+    """Refuse a video whose source was removed before it was told of; deletes the answers about rows
+    that were faster, and returns their media.
+    """
     if (store.videos.get(record.video_id) or {}).get("status") == "removed":
         return set()
     store.videos.put({record.video_id: tombstone(record.video_id, record.source, None)})
     rows = store.clips.select(where=sql_in("video_id", [record.video_id]), columns=CLIP_MEDIA)
     store.clips.delete([row["clip_id"] for row in rows])
+    for row in rows:
+        AnswerStore(store.media).delete(row["clip_id"])
     return _keys_of(rows)
 
 

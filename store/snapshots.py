@@ -73,7 +73,7 @@ def verify_snapshot(folder: Path) -> list[str]:
     ]
     if not {"metadata.jsonl", "decisions.jsonl"} - there:
         published, decisions = read_lines(folder / "metadata.jsonl"), read_lines(folder / "decisions.jsonl")
-        reasoning = read_lines(folder / "reasoning.jsonl") if "reasoning.jsonl" in there else []  # since version 2
+        reasoning = read_lines(folder / "reasoning.jsonl") if "reasoning.jsonl" in there else []
         found = content_digest(published, reasoning, decisions, manifest["content_columns"])
         if found != manifest["digest"]:
             faults.append(f"its content has digest {found}, manifest.json says {manifest['digest']}")

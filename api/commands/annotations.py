@@ -55,15 +55,7 @@ def _print(console: Console, answer: Json) -> None:
         if finding["readings"]
     ]
     console.print(grid("Findings", ("slot", "readings", "evidence"), rows))
-    told = [
-        (
-            event["kind"],
-            event["what"],
-            f"{event['start_ms'] / 1000:.1f}-{event['end_ms'] / 1000:.1f} s",
-            _evidence(event),
-        )
-        for event in trace["events"]
-    ]
+    told = [(event["kind"], event["what"], _when(event), _evidence(event)) for event in trace["events"]]
     console.print(grid("Events", ("kind", "what", "when", "evidence"), told))
     columns = ("claim", "measured", "verdict", "score")
     console.print(grid("Checks", columns, [[check[name] for name in columns] for check in answer["checks"]]))

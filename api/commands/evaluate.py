@@ -78,7 +78,10 @@ def _captions(path: Path | None) -> dict[str, str]:
         return {}
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        return {line["clip_id"]: line["caption"] for line in lines}
+        captions = {line["clip_id"]: line["caption"] for line in lines}
+        if not all(isinstance(told, str) for one in captions.items() for told in one):
+            raise TypeError("clip_id and caption are text")
+        return captions
     except OSError as error:
         raise InputError(f"references {path} cannot be read: {error.strerror}; give an existing file") from error
     except (ValueError, KeyError, TypeError) as error:

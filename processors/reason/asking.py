@@ -20,7 +20,7 @@ from processors.reason.chat import (
     words_of,
 )
 from processors.reason.engine import Answer, NoAnswer, Question, Usage
-from processors.reason.patience import Patience, wait_s
+from processors.reason.patience import Patience, Sent, wait_s
 from processors.reason.server import EndpointOptions
 from processors.reason.sse import EventStream
 from store.errors import Unavailable
@@ -123,13 +123,16 @@ class Round:
             finally:
                 self._resting.discard(scope)
 
-    async def _turn(self) -> int:
-        """Waits until a request may be sent; the number of the pause that it was sent after."""
+    async def _turn(self) -> None:
+        """Waits until a request may be sent.
+
+        Raises:
+            _Over: none may be any more.
+        """
         while self._fault is None and (left_s := self._patience.left_s) > 0.0:
             await self._rest(left_s)
         if self._fault is not None:
             raise _Over
-        return self._patience.number
 
     async def _outcome(self, http: httpx.AsyncClient, question: Question) -> Outcome:
         """Asks until there is one.
@@ -140,14 +143,13 @@ class Round:
         """
         failures, seconds = 0, 0.0
         while True:
-            number, manner, began_s = await self._turn(), self._manners.now, self._clock()
-            reply = Reply()
-            sent = request(question, self._options, self._schema, manner)
+            await self._turn()
+            manner, reply, began_s = self._manners.now, Reply(), self._clock()
+            body = request(question, self._options, self._schema, manner)
             try:
                 # What is not streamed comes all at once, when it is complete.
-                await self._exchange(http, sent, reply, self._options.timeout_s if manner.streams else None)
-            except Away as away:
-                self._sent_away(number, away)
+                await self._exchange(http, body, reply, self._options.timeout_s if manner.streams else None)
+            except Away:
                 continue
             except Refused as refused:
                 if not self._manners.give_in(manner, refused, self._told(refused)):
@@ -166,14 +168,6 @@ class Round:
             cost = self._options.cost(*reply.tokens)
             usage = Usage(seconds + self._clock() - began_s, *reply.tokens, cost)
             return reply.outcome(usage, self._options.most_tokens)
-
-    def _sent_away(self, number: int, away: Away) -> None:
-        self._patience.sent_away(number, away.wait_s)
-        if self._patience.strikes >= self._options.attempts:
-            raise Unavailable(
-                f"endpoint {self._options.url} was away {self._patience.strikes} times in a row, the last time: "
-                f"{self._told(away)}; start it, mend its url, or wait for its quota"
-            )
 
     def _refused(self, question: Question, refused: Refused, usage: Usage) -> NoAnswer:
         """None for this question.
@@ -199,11 +193,10 @@ class Round:
             Unavailable: that is not answered either.
         """
         while True:
-            number = await self._turn()
+            await self._turn()
             try:
                 await self._exchange(http, trial(self._options, self._manners.now), Reply(), self._options.timeout_s)
-            except Away as away:
-                self._sent_away(number, away)
+            except Away:
                 continue
             except (Refused, Broken) as error:
                 if isinstance(error, Refused) and error.status in (400, 422):  # It reads what it is sent.
@@ -217,28 +210,49 @@ class Round:
             f"{self._told(reason)}; see its log, and restart it"
         ) from reason
 
-    async def _exchange(self, http: httpx.AsyncClient, sent: Json, reply: Reply, silent_s: float | None) -> None:
+    async def _exchange(self, http: httpx.AsyncClient, body: Json, reply: Reply, silent_s: float | None) -> None:
         """Send a request and read the answer into `reply`. silent_s: the longest silence.
 
         Raises:
-            Away, Refused, Broken: there is no whole answer.
+            Away: there is no answer, and a pause for everyone has begun.
+            Refused, Broken: there is no whole answer.
+            Unavailable: everyone was sent away too often.
         """
+        with self._patience.sending() as sent:
+            try:
+                await self._answered(http, body, reply, silent_s, sent)
+                return
+            except (Away, Refused, Broken) as error:
+                if reply.finished:  # Only its usage is missing: it is not asked for again.
+                    return
+                if not isinstance(error, Away):
+                    raise
+                self._patience.sent_away(sent, error.wait_s)
+                away = error
+        if self._patience.ends(self._options.attempts):
+            raise Unavailable(
+                f"endpoint {self._options.url} was away for everyone {self._options.attempts} times in a row, the last "
+                f"time: {self._told(away)}; start it, mend its url, or wait for its quota"
+            ) from away
+        raise away
+
+    async def _answered(
+        self, http: httpx.AsyncClient, body: Json, reply: Reply, silent_s: float | None, sent: Sent
+    ) -> None:
+        """As `_exchange`, of one request for itself."""
         timeout = httpx.Timeout(self._options.timeout_s, read=silent_s, pool=None)
         try:
             with anyio.fail_after(self._options.answer_s):
-                async with http.stream("POST", self._options.address, json=sent, timeout=timeout) as response:
+                async with http.stream("POST", self._options.address, json=body, timeout=timeout) as response:
+                    sent.admitted = response.is_success
                     await self._read(response, reply)
-        except (TimeoutError, httpx.HTTPError, Away, Refused, Broken) as error:
-            if reply.finished:  # Only its usage is missing: it is not asked for again.
-                return
-            if isinstance(error, Away | Refused | Broken):
-                raise
-            if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
-                raise Away(f"no connection ({str(error) or type(error).__name__})") from error
-            if isinstance(error, TimeoutError):
-                raise Broken(f"no whole answer within {self._options.answer_s:g} s") from error
-            if isinstance(error, httpx.TimeoutException):
-                raise Broken(f"said nothing for {self._options.timeout_s:g} s") from error
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            raise Away(f"no connection ({str(error) or type(error).__name__})") from error
+        except TimeoutError as error:
+            raise Broken(f"no whole answer within {self._options.answer_s:g} s") from error
+        except httpx.TimeoutException as error:
+            raise Broken(f"said nothing for {self._options.timeout_s:g} s") from error
+        except httpx.HTTPError as error:
             raise Broken(f"broke off ({str(error) or type(error).__name__})") from error
         if not reply.finished:
             raise Broken("ended the answer in its midst")

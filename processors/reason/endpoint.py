@@ -52,12 +52,9 @@ class Endpoint(Engine):
         """
         came: SimpleQueue[tuple[int, Outcome] | None] = SimpleQueue()
         asking = Round(self.options, self.form.schema, self._manners, self._clock, self._sleep, self._random)
-        with start_blocking_portal(name="endpoint") as portal:
+        with start_blocking_portal(name="endpoint") as portal:  # An exception here cancels what runs there.
             asked = portal.start_task_soon(asking.ask, tuple(questions), came.put)
             asked.add_done_callback(lambda _: came.put(None))
-            try:
-                while (outcome := came.get()) is not None:
-                    yield outcome
-                asked.result()
-            finally:
-                asked.cancel()
+            while (outcome := came.get()) is not None:
+                yield outcome
+            asked.result()

@@ -130,19 +130,22 @@ def create_engine(name: str, options: Mapping[str, Any], form: TraceForm) -> Eng
         SettingsError: no such engine, or an option that it does not know or take.
     """
     module_name = f"processors.reason.{name}"
+    unknown_name = SettingsError(f"engine {name!r} is not known; there are {', '.join(ENGINES)}")
+    if not name.isidentifier():
+        raise unknown_name
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name != module_name:
             raise
-        raise SettingsError(f"engine {name!r} is not known; there are {', '.join(ENGINES)}") from error
+        raise unknown_name from error
     kinds = [
         kind
         for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, Engine) and kind.__module__ == module_name
+        if isinstance(kind, type) and issubclass(kind, Engine) and kind is not Engine and kind.__module__ == module_name
     ]
     if not kinds:
-        raise SettingsError(f"engine {name!r} is not known; there are {', '.join(ENGINES)}")
+        raise unknown_name
     known = {f.name for f in fields(kinds[0].Options)}
     if unknown := sorted(set(options) - known):
         raise SettingsError(

@@ -121,6 +121,8 @@ def _told(column: str, value: Any) -> str:
     name = column.replace("_", " ")
     if column in _TOLD:
         return f"{name} {told}" if (told := _TOLD[column](value)) else ""
+    if isinstance(value, str | Sequence | Mapping) and not value:
+        return ""
     if isinstance(value, str):
         return f"{name} {value}"
     if isinstance(value, dict):
@@ -131,7 +133,8 @@ def _told(column: str, value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}"
+    """Three significant digits, and no exponent for thousands."""
+    return f"{float(f'{value:.3g}'):g}"
 
 
 def _curve(points: Sequence[float | None]) -> str:

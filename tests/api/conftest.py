@@ -25,6 +25,7 @@ from store.errors import ModelUnavailable, Passing
 from store.records import (
     Affect,
     Annotation,
+    Check,
     Clip,
     ClipDensified,
     ClipEmbedded,
@@ -36,6 +37,7 @@ from store.records import (
     FootageSegmented,
     FootageSubmitted,
     Json,
+    Reasoning,
     Record,
     clip_id,
 )
@@ -180,7 +182,12 @@ def make_clip(live: Live) -> MakeClip:
     """Puts an annotated clip into the store; returns its id. `values` are columns of the profile."""
 
     def make(
-        start_s: int = 0, video_id: str = "v1", source: str = "beach", licence: str | None = "MIT", **values: object
+        start_s: int = 0,
+        video_id: str = "v1",
+        source: str = "beach",
+        licence: str | None = "MIT",
+        reasoning: Reasoning | None = None,
+        **values: object,
     ) -> str:
         id_ = clip_id(video_id, start_s * 1000, (start_s + 4) * 1000, "seg-1")
         clip = Clip(
@@ -211,7 +218,8 @@ def make_clip(live: Live) -> MakeClip:
             affect=Affect(arousal=None, valence=None, arousal_trend=None),
             conditioning=f"medium shot, {motion} motion",
             control=Control(names=(), values=(), present=()),
-            engine="measured",
+            origins={"motion": "measured"},
+            engine="measured" if reasoning is None else reasoning.engine,
         )
         embedded = ClipEmbedded(
             clip_id=id_,
@@ -224,9 +232,45 @@ def make_clip(live: Live) -> MakeClip:
         live.apply(
             ClipSegmented(clip=clip),
             embedded,
-            ClipDensified(clip_id=id_, video_id=video_id, annotation=annotation, recipe="ann-1"),
+            ClipDensified(clip_id=id_, video_id=video_id, annotation=annotation, recipe="ann-1", reasoning=reasoning),
         )
         return id_
+
+    return make
+
+
+@pytest.fixture
+def reasoned() -> Callable[..., Reasoning]:
+    """Makes a model's reasoning with two claims; where it is contradicted, the first was measured otherwise."""
+
+    def make(is_contradicted: bool = False, **changes: object) -> Reasoning:
+        seen = {"frames": [1, 2], "facts": ["motion"]}
+        trace = {
+            "present": [],
+            "events": [{"kind": "moves", "what": "a dog", "start_ms": 250, "end_ms": 1500, "evidence": seen}],
+            "findings": {
+                "motion": {"readings": [{"term": "high", "pct": 60}, {"term": "low", "pct": 40}], "evidence": seen},
+                "pose": {"readings": [], "evidence": {"frames": [], "facts": []}},
+            },
+            "signals": [],
+            "feeling": {"valence": None, "arousal": None},
+            "caption": "A dog runs [fast].",
+        }
+        verdict, score = ("contradicted", 0.8) if is_contradicted else ("supported", 0.0)
+        told = Reasoning(
+            trace=trace,
+            checks=(
+                Check(claim="motion is high", measured="motion mean 0.01", verdict=verdict, score=score),
+                Check(claim="a dog moves", measured="", verdict="unchecked", score=0.0),
+            ),
+            contradiction=score,
+            is_contradicted=is_contradicted,
+            engine="endpoint:made",
+            recipe="0f" * 8,
+            n_rounds=2 if is_contradicted else 1,
+            failed=None,
+        )
+        return told.model_copy(update=changes)
 
     return make
 

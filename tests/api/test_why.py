@@ -26,6 +26,7 @@ def test_a_kept_clip_has_its_decisions_recipes_and_lineage(live, make_clip, subm
     assert answer["recipes"] == {
         "segment": "seg-1",
         "measured": {"vision.palette": "r-vision"},
+        "reason": None,
         "annotation": "ann-1",
         "curation": None,
     }
@@ -89,3 +90,30 @@ def test_a_removed_video_says_by_which_removal(live, submitted):
     answer = live.http.get("/footage/v1/why").json()
 
     assert answer["reason"] == f"removal {removal_id} of source 'beach', by Ada: contract ended"
+
+
+def test_a_contradicted_clip_says_what_was_claimed_and_what_was_measured(live, make_clip, reasoned):
+    answer = why(live, make_clip(0, reasoning=reasoned(is_contradicted=True)))
+
+    assert (answer["verdict"], answer["held_for"]) == ("hold", ["reasoning"])
+    assert (answer["engine"], answer["recipes"]["reason"]) == ("endpoint:made", "0f" * 8)
+    assert answer["origins"] == {"motion": "measured"}
+    assert round(answer["contradiction"], 6) == 0.8
+    assert answer["contradictions"] == [{"claim": "motion is high", "measured": "motion mean 0.01", "score": 0.8}]
+    assert answer["reason_failed"] is None
+    assert decision(answer, "reasoning")["by"] == "endpoint:made"
+
+
+def test_a_clip_that_the_rules_describe_in_place_of_a_model_says_why(live, make_clip, reasoned):
+    failed = "endpoint:made: it refused"
+    answer = why(live, make_clip(0, reasoning=reasoned(engine="measured", failed=failed)))
+
+    assert (answer["verdict"], answer["engine"], answer["reason_failed"]) == ("keep", "measured", failed)
+    assert answer["contradictions"] == []
+
+
+def test_a_clip_of_before_reasoning_was_kept_has_none(live, make_clip):
+    answer = why(live, make_clip(0))
+
+    assert (answer["recipes"]["reason"], answer["contradiction"], answer["reason_failed"]) == (None, None, None)
+    assert answer["contradictions"] == []

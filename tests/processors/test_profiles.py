@@ -16,6 +16,8 @@ from store.errors import ModelUnavailable, SettingsError
 from store.records import Column
 from tests.processors.test_engine import Fake
 
+FORM = TraceForm(load_vocabulary(DEFAULT_VOCABULARY))
+
 
 def made(name: str, gives: str, reads: Reads = Reads()) -> Processor:
     kind = type(name, (Fake,), {"columns": (Column(name=gives, kind="float"),), "reads": reads})
@@ -215,11 +217,10 @@ def test_the_model_that_describes_clips_is_built_with_the_others(
     name: str, models_folder: Path, tmp_path: Path
 ) -> None:
     build_tiny_models(tmp_path)
-    form = TraceForm(load_vocabulary(DEFAULT_VOCABULARY))
     engines = []
     for folder in (models_folder, tmp_path):
         line = load_reason(name, folder)
-        engines.append(create_engine(line.engine, line.options, form))
+        engines.append(create_engine(line.engine, line.options, FORM))
     engines[0].load("cpu")
     assert engines[0].id == "local:tiny/qwen3vl"
     assert engines[0].weights() == engines[1].weights()
@@ -229,8 +230,102 @@ def test_the_model_that_describes_clips_is_built_with_the_others(
 def test_a_pretrained_profile_may_do_without_the_model_that_describes_clips(name: str, tmp_path: Path) -> None:
     line = load_reason(name, tmp_path)
     assert (line.engine, line.optional) == ("local", True)
-    create_engine(line.engine, line.options, TraceForm(load_vocabulary(DEFAULT_VOCABULARY)))
+    create_engine(line.engine, line.options, FORM)
     assert line.model in load_profile(name).models
+
+
+LIGHT = '[[processor]]\nid = "motion.flow"\n'
+
+
+def test_without_a_table_reason_the_rules_describe() -> None:
+    line = load_reason("measured")
+    assert (line.engine, dict(line.options), line.model, line.vocabulary, line.prompt) == ("measured", {}, None) + (
+        None,
+    ) * 2
+
+
+def test_what_a_table_reason_says_is_read_and_the_rest_goes_to_the_engine(tmp_path: Path) -> None:
+    (tmp_path / "words.toml").write_text('extends = "default"\n')
+    text = '[reason]\nengine = "endpoint"\nurl = "http://127.0.0.1:8000/v1"\nmodel = "a/b"\noptional = true\n'
+    path = write(tmp_path, text + 'vocabulary = "words.toml"\nframes = 4\ncontext = 2\n' + LIGHT)
+    line = load_reason(path)
+    assert (line.engine, line.optional, line.frames, line.context) == ("endpoint", True, 4, 2)
+    assert line.vocabulary == tmp_path / "words.toml"
+    assert dict(line.options) == {"url": "http://127.0.0.1:8000/v1", "model": "a/b"}
+    assert create_engine(line.engine, line.options, FORM).id == "endpoint:a/b"
+    assert load_profile(path).models == (), "an endpoint's model lies elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("engine = 3", r"engine = 3; name one of measured, local and endpoint"),
+        ('optional = "yes"', r"optional = 'yes'; write true or false"),
+        ("frames = true", r"frames = True; give a number of frames up to 16"),
+        ("frames = 4.0", r"frames = 4\.0; give a number of frames"),
+        ("frames = 17", r"frames = 17; give a number of frames up to 16"),
+        ("context = -1", r"context = -1; give a number of clips up to 16"),
+        ("prompt = 1", r"prompt = 1; give a path to a TOML file"),
+        ('vocabulary = "gone.toml"', r"\[reason\] names vocabulary .*gone\.toml, which is no file"),
+        ('prompt = "."', r"\[reason\] names prompt .*, which is no file"),
+    ],
+)
+def test_a_wrong_table_reason_is_told_what_is_wrong(tmp_path: Path, table: str, told: str) -> None:
+    path = write(tmp_path, f"[reason]\n{table}\n{LIGHT}")
+    for load in (load_reason, load_profile):
+        with pytest.raises(SettingsError, match=told):
+            load(path)
+
+
+def test_reason_must_be_a_table(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"write \[reason\] as a table"):
+        load_reason(write(tmp_path, 'reason = "local"\n' + LIGHT))
+
+
+@pytest.mark.parametrize("name", ["telepathy", "engine", "chat", "a.b", "../measured", ""])
+def test_an_engine_that_there_is_not_is_told_which_there_are(tmp_path: Path, name: str) -> None:
+    line = load_reason(write(tmp_path, f'[reason]\nengine = "{name}"\n{LIGHT}'))
+    with pytest.raises(SettingsError, match="is not known; there are measured, local, endpoint"):
+        create_engine(line.engine, line.options, FORM)
+
+
+def test_an_option_that_the_engine_does_not_know_is_told(tmp_path: Path) -> None:
+    line = load_reason(write(tmp_path, f'[reason]\nengine = "measured"\ncolour = "red"\n{LIGHT}'))
+    with pytest.raises(SettingsError, match="engine measured: unknown option colour; it has none"):
+        create_engine(line.engine, line.options, FORM)
+
+
+def test_a_profile_that_extends_another_describes_as_that_unless_it_says_otherwise(tmp_path: Path) -> None:
+    base = tmp_path / "base.toml"
+    (tmp_path / "ask.toml").write_text("")
+    base.write_text(f'[reason]\nengine = "local"\nmodel = "a/b"\nprompt = "ask.toml"\nframes = 3\n{LIGHT}')
+    extending = f'extends = "{base}"\n'
+    (tmp_path / "deeper").mkdir()
+    heir = write(tmp_path / "deeper", extending)
+    assert load_reason(heir) == load_reason(base)
+    assert load_reason(heir).prompt == tmp_path / "ask.toml", "from the folder of the profile that names it"
+    own = write(tmp_path / "deeper", extending + "[reason]\nframes = 5\n")
+    line = load_reason(own)
+    assert (line.engine, line.frames, line.prompt, line.model) == ("measured", 5, None, None)
+
+
+def test_a_profile_that_extends_itself_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, f'extends = "{tmp_path / "mine.toml"}"\n')
+    for load in (load_reason, load_profile):
+        with pytest.raises(SettingsError, match="which extends another itself"):
+            load(path)
+
+
+def test_the_model_that_describes_clips_is_one_of_the_profiles_models(tmp_path: Path) -> None:
+    text = '[reason]\nengine = "local"\nmodel = "a/b"\nrevision = "r1"\nlicence = "MIT"\noptional = true\n'
+    path = write(tmp_path, text + LIGHT)
+    (line,) = load_profile(path).models
+    assert (line.processor, line.model, line.revision, line.licence) == ("reason.local", "a/b", "r1", "MIT")
+    assert line.optional
+    (tmp_path / "models" / "a" / "b").mkdir(parents=True)
+    there = load_reason(path, tmp_path / "models")
+    assert dict(there.options) == {"model": str(tmp_path / "models" / "a" / "b"), "revision": "r1"}
+    assert there.model == line
 
 
 def test_the_template_of_its_chats_is_pulled_with_the_model_that_describes_clips() -> None:

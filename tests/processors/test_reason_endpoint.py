@@ -6,6 +6,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from random import Random
 
 import anyio
@@ -410,14 +411,46 @@ def test_a_retry_after_is_seconds_or_a_date_against_the_servers_clock():
 
 def test_those_who_are_sent_away_together_begin_one_pause(clock):
     patience = Patience(clock, Random(0))
-    for _ in range(8):
-        patience.sent_away(0, 30.0)
-    assert (patience.strikes, patience.number) == (1, 1)
+    with ExitStack() as under_way:
+        requests = [under_way.enter_context(patience.sending()) for _ in range(8)]
+    for sent in requests:
+        patience.sent_away(sent, 30.0)
     assert 30.0 <= patience.left_s <= 33.0
-    patience.sent_away(1, None)
-    assert patience.strikes == 2
+    assert [patience.ends(1), patience.ends(2)] == [True, False]
     patience.served()
-    assert patience.strikes == 0
+    assert not patience.ends(1)
+
+
+def test_one_who_was_sent_away_earlier_does_not_lengthen_the_pause_unless_told_to(clock):
+    patience = Patience(clock, Random(0))
+    with patience.sending() as first, patience.sending() as second:
+        pass
+    patience.sent_away(first, None)
+    clock.now_s = 0.9
+    patience.sent_away(second, None)
+    clock.now_s = 1.01
+    assert patience.left_s == 0.0
+    patience.sent_away(second, 20.0)
+    assert patience.left_s >= 20.0
+    assert not patience.ends(2)
+
+
+@pytest.mark.parametrize("admitted", [True, False])
+def test_nobody_is_given_up_while_another_is_being_answered(clock, admitted):
+    patience = Patience(clock, Random(0))
+
+    def sent_away() -> None:
+        with patience.sending() as sent:
+            patience.sent_away(sent, None)
+
+    if admitted:
+        sent_away()
+    with patience.sending() as other:
+        other.admitted = admitted
+        for _ in range(3):
+            sent_away()
+        assert not patience.ends(3)
+    assert patience.ends(3)
 
 
 def test_a_pause_holds_everyone_who_asks(server, clock, make):
@@ -448,11 +481,22 @@ def test_a_pause_holds_everyone_who_asks(server, clock, make):
     assert server.times == {clip_id: 2 if clip_id == "c0" else 1 for clip_id in clips}
 
 
-def test_an_unlucky_question_waits_while_others_are_served(server, make):
-    """More refusals for one question than attempts: the limit is everyone's, and so is its end."""
+def test_a_limit_is_no_fault_while_another_is_being_answered(server, make):
+    """One question is sent away more often than there are attempts, all the while that the other is answered."""
+    answer, enough = server.answer, threading.Event()
+
+    def answer_after_that(body):
+        if clip_of(body) == "c1":
+            assert enough.wait(20)
+        elif server.times["c0"] == 7:
+            enough.set()
+        return answer(body)
+
+    server.answer = answer_after_that
     server.behave("c0", *[Refuse(429)] * 6)
-    outcomes = outcomes_of(make(attempts=2, concurrency=2), ask_about(*(f"c{number}" for number in range(40))))
+    outcomes = outcomes_of(make(attempts=2, concurrency=2, timeout_s=30.0, answer_s=30.0), ask_about("c0", "c1"))
     assert all(isinstance(outcome, Answer) for outcome in outcomes)
+    assert server.times == {"c0": 7, "c1": 1}
 
 
 # --- faults that stay -------------------------------------------------------------------------------------------
@@ -479,7 +523,7 @@ def test_a_server_that_fails_everyone_is_away(server, make, fault):
     came, error = until_raised(make(), ask_about("c1", "c2", "c3"))
     assert came == {}
     assert server.url in str(error)
-    assert max(server.times[clip] for clip in ("c1", "c2", "c3")) <= 3
+    assert max(server.times[clip] for clip in ("c1", "c2", "c3")) <= 6
 
 
 def test_a_server_that_is_not_there_is_away(make, clock):
@@ -487,7 +531,7 @@ def test_a_server_that_is_not_there_is_away(make, clock):
         port = listening.getsockname()[1]
     came, error = until_raised(make(url=f"http://127.0.0.1:{port}/v1"), ask_about("c1", "c2"))
     assert came == {}
-    assert "away 3 times in a row" in str(error)
+    assert "away for everyone 3 times in a row" in str(error)
     assert "no connection" in str(error)
 
 

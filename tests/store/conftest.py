@@ -1,10 +1,14 @@
-"""A store on disk, and footage in it."""
+"""A store on disk, footage in it, and media storage of every kind."""
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import s3fs
+from moto.server import ThreadedMotoServer
 
+from store.media import MediaStore
 from store.store import Store
 from store.view import View
 from tests.store.made_footage import COLUMNS, Video, all_records
@@ -26,3 +30,28 @@ def ingest() -> Callable[..., None]:
         View(store).apply(all_records(videos))
 
     return put
+
+
+@pytest.fixture(params=["folder", "fsspec", "s3"])
+def media(request: pytest.FixtureRequest, tmp_path: Path) -> MediaStore:
+    """An empty media storage."""
+    if request.param == "s3":
+        request.getfixturevalue("s3")
+        return MediaStore(f"s3://cliploom/{uuid.uuid4().hex}/media")
+    return MediaStore(str(tmp_path / "media") if request.param == "folder" else f"memory://{uuid.uuid4().hex}/media")
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[ThreadedMotoServer]:
+    """An S3 of the tests' own, found by the environment, as in a cluster; it has the bucket `cliploom`."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        environ.setenv("AWS_ACCESS_KEY_ID", "test")
+        environ.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        environ.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        s3fs.S3FileSystem().mkdir("cliploom")
+        yield server
+    server.stop()

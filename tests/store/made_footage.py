@@ -9,6 +9,7 @@ from store.media import MediaStore, media_key
 from store.records import (
     Affect,
     Annotation,
+    Check,
     Clip,
     ClipDensified,
     ClipEmbedded,
@@ -18,6 +19,7 @@ from store.records import (
     DroppedSpan,
     FootageSegmented,
     FootageSubmitted,
+    Reasoning,
     Record,
     Span,
     clip_id,
@@ -48,6 +50,8 @@ class Video:
     shared_media: bytes | None = None
     """Bytes of every clip's media, where clips are to share them."""
     submitted_at: datetime = field(default=NOON)
+    reasoning: Reasoning | None = None
+    """Of every clip; None: as annotations were before reasoning was kept."""
 
     @property
     def video_id(self) -> str:
@@ -147,7 +151,11 @@ class Video:
     def densified(self) -> list[ClipDensified]:
         return [
             ClipDensified(
-                clip_id=clip.clip_id, video_id=self.video_id, annotation=annotation(self.words(i)), recipe="rules-1"
+                clip_id=clip.clip_id,
+                video_id=self.video_id,
+                annotation=annotation(self.words(i)),
+                recipe="rules-1",
+                reasoning=self.reasoning,
             )
             for i, clip in enumerate(self.clips)
         ]
@@ -172,6 +180,21 @@ def annotation(words: str) -> Annotation:
         conditioning=f"wide shot, {words}",
         control=Control(names=("motion",), values=(1 / 3,), present=(True,)),
         engine="measured",
+    )
+
+
+def reasoned(caption: str = "A park.", is_contradicted: bool = False, recipe: str = "0f" * 8) -> Reasoning:
+    """Reasoning of a model, one claim of which was measured otherwise where it is contradicted."""
+    verdict, score = ("contradicted", 0.8) if is_contradicted else ("supported", 0.0)
+    return Reasoning(
+        trace={"caption": caption, "findings": {}},
+        checks=(Check(claim="motion is high", measured="motion mean 0.01", verdict=verdict, score=score),),
+        contradiction=score,
+        is_contradicted=is_contradicted,
+        engine="endpoint:made",
+        recipe=recipe,
+        n_rounds=2 if is_contradicted else 1,
+        failed=None,
     )
 
 

@@ -79,7 +79,7 @@ def test_a_person_keeps_what_a_filter_caught():
 def test_no_two_filters_share_a_name_with_each_other_or_with_another_rule():
     rules = [one.rule for one in FILTERS]
     assert len(set(rules)) == len(rules)
-    assert not set(rules) & {"licence", "age", "outlier", "review"}
+    assert not set(rules) & {"licence", "age", "outlier", "reasoning", "review"}
 
 
 def test_an_outlier_waits_for_a_person_who_may_keep_it():
@@ -117,3 +117,35 @@ def test_every_decision_names_the_thresholds_that_it_was_made_with():
     stricter = GateOptions(filters=(Filter("black", "black_share", "above", 0.5, "drop", "its frames are black"),))
     assert stricter.recipe != OPTIONS.recipe
     assert verdict_of(judge(CLEAN | {"black_share": 0.6}, None, stricter))[0] == "drop"
+
+
+CONTRADICTED = {"engine": "endpoint:made", "contradiction": 0.6, "is_contradicted": True}
+"""What the description of a clip is worth, as columns."""
+
+
+def test_a_description_that_contradicts_what_was_measured_waits_for_a_person_who_may_keep_it():
+    row = CLEAN | CONTRADICTED
+    assert outcome(row) == ("hold", ["reasoning"])
+    held = decision("reasoning", row)
+    assert (held.score, held.by) == (0.6, "endpoint:made")
+    assert "contradicts what was measured" in held.reason
+    kept = row | {"review": {"verdict": "keep", "by": "Ada", "reason": "the model is right"}}
+    assert outcome(kept) == ("keep", [])
+    assert decision("reasoning", kept).by == "Ada"
+    dropped = row | {"review": {"verdict": "drop", "by": "Ada", "reason": "no use"}}
+    assert outcome(dropped) == ("drop", ["reasoning", "review"])
+
+
+def test_a_description_that_agrees_is_let_through_on_record():
+    row = CLEAN | CONTRADICTED | {"contradiction": 0.1, "is_contradicted": False}
+    assert outcome(row) == ("keep", [])
+    assert (decision("reasoning", row).score, decision("reasoning", row).by) == (0.1, "endpoint:made")
+
+
+def test_a_source_released_on_record_does_not_answer_for_a_contradiction():
+    released = {"released": {"licence": RELEASE, "age": RELEASE}}
+    assert outcome(CLEAN | CONTRADICTED, released) == ("hold", ["reasoning"])
+
+
+def test_a_clip_that_was_not_reasoned_about_has_no_decision_about_it():
+    assert "reasoning" not in {one.rule for one in judge(CLEAN | {"is_contradicted": None}, None, OPTIONS)}

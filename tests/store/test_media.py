@@ -7,37 +7,11 @@ from collections.abc import Iterator
 
 import fsspec
 import pytest
-import s3fs
 from fsspec.implementations.memory import MemoryFileSystem
-from moto.server import ThreadedMotoServer
 
 from store.errors import InputError, NotFound, Unavailable
 from store.media import MediaStore, file_sha256, media_key
 from tests.store.made_footage import NOON, later
-
-
-@pytest.fixture(params=["folder", "fsspec", "s3"])
-def media(request, tmp_path) -> MediaStore:
-    if request.param == "s3":
-        request.getfixturevalue("s3")
-        return MediaStore(f"s3://cliploom/{uuid.uuid4().hex}/media")
-    return MediaStore(str(tmp_path / "media") if request.param == "folder" else f"memory://{uuid.uuid4().hex}/media")
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[ThreadedMotoServer]:
-    """An S3 of the tests' own, found by the environment, as in a cluster; it has the bucket `cliploom`."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as environ:
-        environ.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        environ.setenv("AWS_ACCESS_KEY_ID", "test")
-        environ.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        environ.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        s3fs.S3FileSystem().mkdir("cliploom")
-        yield server
-    server.stop()
 
 
 def test_what_is_stored_is_read_back(media):

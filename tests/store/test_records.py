@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from store.codec import RECORD_TYPES, decode, encode
 from store.errors import RecordError
-from store.records import Clip, FootageSubmitted, Json, Record, clip_id, digest
+from store.records import Clip, ClipDensified, FootageSubmitted, Json, Record, clip_id, digest
 from tests.store.made_footage import NOON, Video
 
 SUBMITTED = Video("a").submitted
@@ -125,3 +125,22 @@ def test_records_from_before_there_were_tokens_are_read_as_having_none(kind, wit
     (name,) = without
     del told["body"][name]
     assert decode(json.dumps(told | {"version": 1}).encode()) == record.model_copy(update=without)
+
+
+def test_an_annotation_of_before_there_was_reasoning_is_read_as_measured():
+    told = json.loads(encode(Video("a").densified[0]))
+    assert (told["type"], told["version"]) == ("clips.densified", 2)
+    body = told["body"]
+    del body["reasoning"]
+    for name in ("readings", "origins", "alternatives", "caption"):
+        del body["annotation"][name]
+    del body["annotation"]["affect"]["valence_trend"], body["annotation"]["control"]["calibration"]
+    body["annotation"]["attributes"] = {"shot_scale": "wide", "pose": None}
+    found = decode(json.dumps(told | {"version": 1}).encode())
+    assert isinstance(found, ClipDensified)
+    assert found.reasoning is None
+    assert found.annotation.attributes == {"shot_scale": "wide", "pose": None}
+    assert found.annotation.readings == {"shot_scale": {"wide": 1.0}}
+    assert found.annotation.origins == {"shot_scale": "measured"}
+    assert (found.annotation.alternatives, found.annotation.caption) == ((), None)
+    assert decode(encode(found)) == found

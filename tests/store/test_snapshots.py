@@ -160,7 +160,7 @@ def test_the_folder_checks_out_with_sha256sum(store, ingest, tmp_path):
         ["sha256sum", "-c", "--strict", "checksums.sha256"], cwd=tmp_path / "v1", capture_output=True, text=True
     )
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.count(": OK") == len(OPEN.clips) + 5
+    assert ran.stdout.count(": OK") == len(OPEN.clips) + 7
     assert verify_snapshot(tmp_path / "v1") == []
 
 
