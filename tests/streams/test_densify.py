@@ -302,7 +302,7 @@ def test_a_server_that_is_away_loses_nothing_and_is_not_asked_again_for_what_it_
     found: Outcomes = {}
     worker(place.embedded[:1], found.update)
     server.always = Refuse(503, "overloaded", {"Retry-After": "0"})
-    with pytest.raises(Unavailable, match="was away 1 times in a row"):
+    with pytest.raises(Unavailable, match="away for everyone 1 times in a row"):
         worker(place.embedded, found.update)
     assert list(found) == [clip_id(0)]
     server.always, n_before = Say(), len(server.asked)
