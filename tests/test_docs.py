@@ -8,7 +8,9 @@ import pytest
 from typer.main import get_command
 
 from api.cli import app
-from processors.profile import profile_names
+from processors.evaluation import KeptHere
+from processors.profile import load_profile, profile_names
+from processors.reason.opening import open_reasoner
 from streams.topics import STEPS, TOPICS, dead_topic
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +45,7 @@ def test_every_topic_in_the_readme_exists() -> None:
     names = {topic.name for topic in TOPICS}
     shown = set(
         re.findall(
-            r"\b(?:footage|clips|identities|concepts|tokens|training|reviews|removals|snapshots|dead)\.(?!yaml)[a-z]+",
+            r"\b(?:footage|clips|annotations|calibrations|identities|concepts|tokens|training|reviews|removals|snapshots|dead)\.(?!yaml)[a-z]+",
             README,
         )
     )
@@ -55,6 +57,15 @@ def test_every_topic_in_the_readme_exists() -> None:
 def test_every_profile_is_in_the_readme() -> None:
     for name in profile_names():
         assert f"| `{name}`" in README
+
+
+def test_the_profile_in_the_readme_can_be_used_as_it_stands(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", README, flags=re.S)
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    load_profile(path)
+    reasoner, _, absent = open_reasoner(str(path), tmp_path, KeptHere())
+    assert (reasoner.engine.id.split(":")[0], absent) == ("endpoint", None)
 
 
 def test_every_make_target_in_the_readme_exists() -> None:

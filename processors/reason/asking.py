@@ -107,9 +107,6 @@ class Round:
         if self._fault is not None:
             raise self._fault
 
-    def _told(self, error: Exception) -> str:
-        return brief(self._options.unsaid(str(error)))
-
     def _end(self, error: Unavailable) -> None:
         self._fault = self._fault or error
         for scope in self._resting:
@@ -144,7 +141,7 @@ class Round:
         failures, seconds = 0, 0.0
         while True:
             await self._turn()
-            manner, reply, began_s = self._manners.now, Reply(), self._clock()
+            manner, reply, began_s = self._manners.now, Reply(self._options.unsaid), self._clock()
             body = request(question, self._options, self._schema, manner)
             try:
                 # What is not streamed comes all at once, when it is complete.
@@ -152,7 +149,7 @@ class Round:
             except Away:
                 continue
             except Refused as refused:
-                if not self._manners.give_in(manner, refused, self._told(refused)):
+                if not self._manners.give_in(manner, refused, _told(refused)):
                     return self._refused(question, refused, Usage(seconds + self._clock() - began_s))
                 continue
             except Broken as broken:
@@ -160,8 +157,8 @@ class Round:
                 seconds += self._clock() - began_s
                 if failures >= self._options.attempts:
                     await self._require_presence(http, broken)
-                    return NoAnswer(f"failed {failures} times, the last time: {self._told(broken)}", Usage(seconds))
-                log.info("Clip %s is asked about again: %s", question.clip_id, self._told(broken))
+                    return NoAnswer(f"failed {failures} times, the last time: {_told(broken)}", Usage(seconds))
+                log.info("Clip %s is asked about again: %s", question.clip_id, _told(broken))
                 await self._rest(self._patience.backoff_s(failures))
                 continue
             self._patience.served()
@@ -182,9 +179,9 @@ class Round:
             404: f"check its url and the model's name, {self._options.model!r}",
         }.get(refused.status, "give the url that it leads to" if refused.status < 400 else None)
         if remedy is not None:
-            raise Unavailable(f"endpoint {self._options.url} answered {self._told(refused)}; {remedy}")
-        log.warning("The endpoint refused the question about clip %s: %s", question.clip_id, self._told(refused))
-        return NoAnswer(f"not taken by the endpoint: {self._told(refused)}", usage)
+            raise Unavailable(f"endpoint {self._options.url} answered {_told(refused)}; {remedy}")
+        log.warning("The endpoint refused the question about clip %s: %s", question.clip_id, _told(refused))
+        return NoAnswer(f"not taken by the endpoint: {_told(refused)}", usage)
 
     async def _require_presence(self, http: httpx.AsyncClient, broken: Broken) -> None:
         """Ask the least there is, to tell a question that fails alone from a server that fails everyone.
@@ -195,7 +192,9 @@ class Round:
         while True:
             await self._turn()
             try:
-                await self._exchange(http, trial(self._options, self._manners.now), Reply(), self._options.timeout_s)
+                await self._exchange(
+                    http, trial(self._options, self._manners.now), Reply(self._options.unsaid), self._options.timeout_s
+                )
             except Away:
                 continue
             except (Refused, Broken) as error:
@@ -206,8 +205,8 @@ class Round:
             self._patience.served()
             return
         raise Unavailable(
-            f"endpoint {self._options.url} answers nobody: {self._told(broken)}; then, to a mere greeting: "
-            f"{self._told(reason)}; see its log, and restart it"
+            f"endpoint {self._options.url} answers nobody: {_told(broken)}; then, to a mere greeting: "
+            f"{_told(reason)}; see its log, and restart it"
         ) from reason
 
     async def _exchange(self, http: httpx.AsyncClient, body: Json, reply: Reply, silent_s: float | None) -> None:
@@ -232,7 +231,7 @@ class Round:
         if self._patience.ends(self._options.attempts):
             raise Unavailable(
                 f"endpoint {self._options.url} was away for everyone {self._options.attempts} times in a row, the last "
-                f"time: {self._told(away)}; start it, mend its url, or wait for its quota"
+                f"time: {_told(away)}; start it, mend its url, or wait for its quota"
             ) from away
         raise away
 
@@ -259,11 +258,11 @@ class Round:
 
     async def _read(self, response: httpx.Response, reply: Reply) -> None:
         if not response.is_success:
-            words = words_of(await _bytes(response, _MOST_ERROR_BYTES))
+            words = self._options.unsaid(words_of(await _body(response, _MOST_ERROR_BYTES)))
             after, date = response.headers.get("retry-after"), response.headers.get("date")
             raise fault(response.status_code, words or response.reason_phrase, wait_s(after, date))
         if "event-stream" not in response.headers.get("content-type", ""):
-            reply.take(await _bytes(response, MOST_BYTES))
+            reply.take(await _body(response, MOST_BYTES))
             reply.finished = True
             return
         events, size = EventStream(), 0
@@ -279,11 +278,15 @@ class Round:
             reply.take(data)
 
 
-async def _bytes(response: httpx.Response, most: int) -> bytes:
+async def _body(response: httpx.Response, most_bytes: int) -> str:
     """The body, or its beginning."""
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
-        if len(body) > most:
+        if len(body) > most_bytes:
             break
-    return bytes(body[:most])
+    return body[:most_bytes].decode("utf-8", "replace")
+
+
+def _told(error: Exception) -> str:
+    return brief(str(error))

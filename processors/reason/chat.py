@@ -7,6 +7,7 @@ which are named where they are allowed for.
 import base64
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -142,7 +143,9 @@ class Reply:
     finished: it is complete, though its usage may still come. closed: nothing follows.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unsaid: Callable[[str], str]) -> None:
+        """unsaid: takes secrets out of what is told of a fault."""
+        self._unsaid = unsaid
         self.finished = False
         self.closed = False
         self._content: list[str] = []
@@ -151,7 +154,7 @@ class Reply:
         self._finish: str | None = None
         self._tokens = _Tokens()
 
-    def take(self, data: str | bytes) -> None:
+    def take(self, data: str) -> None:
         """Add a part of the stream, or the whole.
 
         Raises:
@@ -164,12 +167,12 @@ class Reply:
         try:
             part = _Part.model_validate_json(data)
         except ValidationError as error:
-            raise Broken(f"sent no chat completion: {words_of(data)}") from error
+            raise Broken(f"sent no chat completion: {self._unsaid(words_of(data))}") from error
         if part.error is not None:
             code = part.error.get("code") if isinstance(part.error, dict) else None
-            raise fault(code if isinstance(code, int) else 500, words_of(data))
+            raise fault(code if isinstance(code, int) else 500, self._unsaid(words_of(data)))
         if part.choices is None and part.usage is None:
-            raise Broken(f"sent no chat completion: {words_of(data)}")
+            raise Broken(f"sent no chat completion: {self._unsaid(words_of(data))}")
         self._tokens = part.usage or self._tokens
         for choice in (part.choices or [])[:1]:
             if (said := choice.delta or choice.message) is not None:
@@ -226,11 +229,11 @@ def fault(status: int, words: str, wait_s: float | None = None) -> Exception:
     return Refused(status, words)
 
 
-def words_of(body: str | bytes) -> str:
+def words_of(body: str) -> str:
     """What a server says in an error's body, on one line."""
-    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
+    text = body
     try:
-        told = json.loads(text)
+        told = json.loads(body)
     except ValueError:
         told = None
     if isinstance(told, dict):

@@ -197,7 +197,7 @@ def _whole(say: Say, text: str) -> Body:
     message = {"role": "assistant", "content": _content(say, text), "refusal": say.refusal}
     if say.thinking and say.where.startswith("reasoning"):
         message[say.where] = say.thinking
-    told = {"id": "1", "object": "chat.completion", "model": MODEL}
+    told: Body = {"id": "1", "object": "chat.completion", "model": MODEL}
     told |= {"choices": [{"index": 0, "message": message, "finish_reason": say.finish}]}
     return told | ({"usage": _counts(say)} if say.usage else {})
 
