@@ -12,7 +12,7 @@ from lancedb.index import FTS, HnswSq
 from lancedb.table import Table
 
 from store.errors import InputError, NotFound
-from store.records import Annotation, Clip, ClipCurated, Column, IdentityLinked, Reasoning
+from store.records import Annotation, Clip, ClipCurated, Column, IdentityLinked, Reasoning, Spent
 from store.tables import free_old_versions, key_field, open_table, purge, sql_in, upsert
 
 ClipRow = dict[str, Any]
@@ -68,6 +68,10 @@ _FIXED = (
     pa.field("reason_recipe", pa.string()),
     pa.field("reason_rounds", pa.int32()),
     pa.field("reason_failed", pa.string()),
+    pa.field("reason_seconds", pa.float64()),
+    pa.field("reason_prompt_tokens", pa.int64()),
+    pa.field("reason_answer_tokens", pa.int64()),
+    pa.field("reason_cost", pa.float64()),
     # place among the others
     pa.field("cluster", pa.int32()),
     pa.field("cluster_probability", pa.float32()),
@@ -129,12 +133,13 @@ def annotation_columns(annotation: Annotation, recipe: str) -> ClipRow:
 
 def reasoning_columns(reasoning: Reasoning | None) -> ClipRow:
     """What an annotation was distilled from, as columns; all None for one of before reasoning was kept."""
-    own, apart = ("trace", "checks", "contradiction", "is_contradicted"), ("recipe", "rounds", "failed")
+    own, spent = ("trace", "checks", "contradiction", "is_contradicted"), tuple(Spent.model_fields)
     if reasoning is None:
-        return dict.fromkeys((*own, *(f"reason_{name}" for name in apart)))
+        return dict.fromkeys((*own, *(f"reason_{name}" for name in ("recipe", "rounds", "failed", *spent))))
     body = reasoning.model_dump(mode="json", include=set(own))
-    told = {"recipe": reasoning.recipe, "rounds": reasoning.n_rounds, "failed": reasoning.failed}
-    return body | {f"reason_{name}": told[name] for name in apart}
+    told: ClipRow = {"recipe": reasoning.recipe, "rounds": reasoning.n_rounds, "failed": reasoning.failed}
+    told |= dict.fromkeys(spent) if reasoning.spent is None else reasoning.spent.model_dump()
+    return body | {f"reason_{name}": value for name, value in told.items()}
 
 
 def curation_columns(curated: ClipCurated) -> ClipRow:

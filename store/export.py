@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from store.clips import ClipRow
-from store.records import Json, digest
+from store.records import Json, Spent, digest
 from store.store import Store
 
 PUBLISHED_VECTORS = frozenset({"visual", "sound"})
@@ -24,7 +24,16 @@ PUBLISHED_VECTORS = frozenset({"visual", "sound"})
 someone is, and one that nobody listed here might."""
 _NEVER = "identity"
 """Columns whose names begin so link people across clips."""
-_APART = ("trace", "checks", "contradiction", "is_contradicted", "reason_recipe", "reason_rounds", "reason_failed")
+_APART = (
+    "trace",
+    "checks",
+    "contradiction",
+    "is_contradicted",
+    "reason_recipe",
+    "reason_rounds",
+    "reason_failed",
+    *(f"reason_{name}" for name in Spent.model_fields),
+)
 """Columns of the reasoning, told in reasoning.jsonl and checks.jsonl."""
 _INTERNAL = frozenset(
     {"media_key", "strip_key", "samples_key", "stage", "dead", "review", "verdict", "held_for", "decisions", *_APART}

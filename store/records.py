@@ -197,6 +197,15 @@ class Check(Value):
     """Strength of the contradiction in [0, 1]; 0 where it is supported or unchecked."""
 
 
+class Spent(Value):
+    """What the answers about a clip took; None where nobody counted. cost: in the currency of the engine's prices."""
+
+    seconds: float
+    prompt_tokens: int | None
+    answer_tokens: int | None
+    cost: float | None
+
+
 class Reasoning(Value):
     """What a reasoner said of a clip, and what that is worth. Its raw thinking is kept apart (`store.answers`)."""
 
@@ -212,6 +221,8 @@ class Reasoning(Value):
     """Hash of all that determines the questions."""
     n_rounds: int
     """Times that the clip was asked about."""
+    spent: Spent | None = None
+    """On all rounds; None where nothing was asked."""
     failed: str | None
     """Why the profile's engine has no answer here, so that the rules stand in; None where it has."""
 

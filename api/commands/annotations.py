@@ -1,4 +1,4 @@
-"""`cliploom reasoning`, `annotate` and `calibrate`: where annotations come from, and making them anew."""
+"""`cliploom reasoning`, `spent`, `annotate` and `calibrate`: where annotations come from, and making them anew."""
 
 from typing import Annotated
 
@@ -20,6 +20,18 @@ def reasoning(
     """What a clip's annotation was distilled from: the trace, and its checks against the measurements."""
     with service(url, as_json) as client:
         show(client.get(f"/clips/{clip}/reasoning", answers=thinking), as_json, _print)
+
+
+def spent(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """What the models' answers took, by engine: tokens, seconds, cost."""
+    columns = ("engine", "n_clips", "rounds", "seconds", "prompt_tokens", "answer_tokens", "cost")
+    with service(url, as_json) as client:
+        answer = client.get("/annotations/spent")
+    show(
+        answer,
+        as_json,
+        lambda console, told: console.print(grid("", columns, [[one[c] for c in columns] for one in told])),
+    )
 
 
 def annotate(

@@ -10,7 +10,7 @@ from api.bodies import ENTERED, Body, Entered, Name, enter, problems
 from api.routes.clips import public_condition
 from api.service import Given
 from store.answers import AnswerStore
-from store.records import AnnotationDue, CalibrationRequested, Json, digest
+from store.records import AnnotationDue, CalibrationRequested, Json, Spent, digest
 
 router = APIRouter(tags=["annotations"])
 
@@ -30,6 +30,18 @@ class ClipReasoning(BaseModel):
     is_contradicted: bool | None
     answers: dict[str, Json] | None
     """By recipe and question: text, thinking, what it took; None unless asked for."""
+
+
+class EngineSpent(BaseModel):
+    """What the answers took that annotations rest on; those to questions of older recipes are not among them."""
+
+    engine: str
+    n_clips: int
+    rounds: int
+    seconds: float
+    prompt_tokens: int
+    answer_tokens: int
+    cost: float
 
 
 class Again(Body):
@@ -73,6 +85,26 @@ def show_reasoning(
         is_contradicted=row["is_contradicted"],
         answers=AnswerStore(service.store.media).of(clip_id) if answers else None,
     )
+
+
+@router.get("/annotations/spent")
+def show_spent(service: Given) -> list[EngineSpent]:
+    """Tokens, seconds and cost by engine; what nobody counted counts nothing."""
+    told = ("reason_rounds", *(f"reason_{name}" for name in Spent.model_fields))
+    sums: dict[str, Json] = {}
+    for row in service.store.clips.select(
+        where="reason_seconds IS NOT NULL", columns=["engine", "reason_failed", *told]
+    ):
+        engine, _, why = (row["reason_failed"] or "").partition(": ")
+        asked = engine if why else row["engine"]  # where the rules stand in, the engine was asked all the same
+        known = sums.setdefault(asked, {"n_clips": 0} | dict.fromkeys(told, 0))
+        known["n_clips"] += 1
+        for name in told:
+            known[name] += row[name] or 0
+    return [
+        EngineSpent(engine=engine, **{name.removeprefix("reason_"): value for name, value in found.items()})
+        for engine, found in sorted(sums.items())
+    ]
 
 
 @router.post("/annotations/due", status_code=202, responses=problems(422, 503))

@@ -20,7 +20,7 @@ from processors.reason.prompt import Prompt
 from processors.reason.rules import Measured, reason
 from processors.reason.sheet import SHEET_VERSION, write_sheet
 from processors.reason.trace import MEASURED, TRACE_VERSION, Trace, TraceForm
-from store.records import Json, Reasoning, digest
+from store.records import Json, Reasoning, Spent, digest
 
 MOST_INVALID = 2
 """Chosen: a model that twice does not keep to the form will not the third time."""
@@ -66,6 +66,7 @@ class _Chain:
     additions: tuple[str, ...] = ()
     n_invalid: int = 0
     n_rounds: int = 0
+    spent: tuple[Usage, ...] = ()
     best: tuple[Trace, Grounded] | None = None
 
     @property
@@ -168,6 +169,7 @@ class Reasoner:
     def _take(self, chain: _Chain, outcome: Answer | NoAnswer) -> Reasoning | None:
         """Keep an answer and judge it; None where the clip is to be asked about again."""
         if isinstance(outcome, NoAnswer):
+            chain.spent += (outcome.usage,)
             if chain.best is not None:  # the second look failed: the first one stands, contradictions and all
                 return self._done(chain)
             return self._without(chain, outcome.reason)
@@ -180,6 +182,7 @@ class Reasoner:
     def _judge(self, chain: _Chain, answer: Answer) -> Reasoning | None:
         n_shown = len(self._frames_of(chain))
         chain.n_rounds += 1
+        chain.spent += (answer.usage,)
         try:
             trace = self._form.read(folded(answer.text, self.vocabulary))
         except ValidationError as error:
@@ -218,6 +221,7 @@ class Reasoner:
             engine=self.engine.id,
             recipe=self.recipe,
             n_rounds=chain.n_rounds,
+            spent=None if self.engine.is_free else _sum(chain.spent),
             failed=None,
         )
 
@@ -226,6 +230,20 @@ class Reasoner:
         trace = reason(chain.subject.values, chain.subject.duration_s, self.vocabulary)
         chain.best = trace, ground(trace, chain.clip, 0)
         return self._done(chain).model_copy(update={"engine": MEASURED, "failed": f"{self.engine.id}: {why}"})
+
+
+def _sum(spent: Sequence[Usage]) -> Spent:
+    """Of what was counted; None where nothing was."""
+
+    def total(known: list[Any]) -> Any:
+        return sum(known) if known else None
+
+    return Spent(
+        seconds=round(sum(one.seconds for one in spent), 3),
+        prompt_tokens=total([one.prompt_tokens for one in spent if one.prompt_tokens is not None]),
+        answer_tokens=total([one.answer_tokens for one in spent if one.answer_tokens is not None]),
+        cost=total([one.cost for one in spent if one.cost is not None]),
+    )
 
 
 def folded(text: str, vocabulary: Vocabulary) -> str:

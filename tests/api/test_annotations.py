@@ -4,7 +4,7 @@ import pytest
 
 from store.answers import AnswerStore
 from store.clips import clip_of
-from store.records import AnnotationDue, CalibrationAdopted, CalibrationRequested, ClipSegmented
+from store.records import AnnotationDue, CalibrationAdopted, CalibrationRequested, ClipSegmented, Spent
 
 BY_ADA = {"by": "Ada", "reason": "the first clips are in"}
 
@@ -44,6 +44,17 @@ def test_a_clip_of_before_reasoning_was_kept_has_no_trace(live, make_clip):
 @pytest.mark.parametrize("id_", ["nope", "ab" * 16, "..%2F..%2Fetc"])
 def test_a_clip_that_is_not_there_has_no_reasoning(live, id_):
     assert reasoning(live, id_, answers=True).status_code == 404
+
+
+def test_what_answers_took_is_summed_by_the_engine_that_was_asked(live, make_clip, reasoned):
+    took = Spent(seconds=2.0, prompt_tokens=100, answer_tokens=50, cost=None)
+    asked = reasoned(spent=took, engine="endpoint:m")
+    refused = reasoned(spent=took, engine="measured", failed="endpoint:m: it refused")
+    for place, made in enumerate((asked, refused, reasoned(spent=None, engine="measured"))):
+        make_clip(4 * place, reasoning=made)
+    (told,) = live.http.get("/annotations/spent").json()
+    assert (told["engine"], told["n_clips"], told["rounds"]) == ("endpoint:m", 2, asked.n_rounds + refused.n_rounds)
+    assert (told["seconds"], told["prompt_tokens"], told["answer_tokens"], told["cost"]) == (4.0, 200, 100, 0.0)
 
 
 def due(live, **body):

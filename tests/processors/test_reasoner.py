@@ -17,7 +17,7 @@ from processors.reason.reasoner import Reasoner, Subject, folded
 from processors.reason.rules import Measured, reason
 from processors.reason.trace import Trace, TraceForm
 from store.errors import SettingsError, Unavailable
-from store.records import Json, Reasoning
+from store.records import Json, Reasoning, Spent
 
 VOCABULARY = load_vocabulary()
 FORM = TraceForm(VOCABULARY)
@@ -186,6 +186,14 @@ def test_text_that_holds_no_object_is_left_as_it_is() -> None:
 
 
 # --- asked once ------------------------------------------------------------------------------------------------------
+
+
+def test_what_all_rounds_took_is_told_also_of_kept_answers() -> None:
+    kept = Kept()
+    first, _ = reasoned("oops", GOOD, kept=kept)
+    assert first.spent == Spent(seconds=2.0, prompt_tokens=20, answer_tokens=10, cost=0.2)
+    again, _ = reasoned("never asked", kept=kept)
+    assert again.spent == first.spent
 
 
 def test_an_answered_clip_is_never_asked_about_again() -> None:
@@ -368,6 +376,7 @@ def test_the_rules_are_an_engine_like_any_other_and_are_never_kept() -> None:
     ((_, found),) = running.reason([subject()])
     assert Trace.model_validate(found.trace) == TRUE
     assert (found.engine, found.is_contradicted, found.n_rounds, kept.puts) == ("measured", False, 1, 0)
+    assert found.spent is None
 
 
 def test_rules_that_were_measured_are_never_contradicted_by_the_measurements() -> None:
