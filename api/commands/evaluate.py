@@ -62,7 +62,7 @@ def annotation(
             if loaded:
                 reasoner.engine = loaded[0].engine
             else:
-                reasoner.engine.load(on)
+                reasoner.engine.load(device)
                 loaded.append(reasoner)
             return reasoner
 

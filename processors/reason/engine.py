@@ -96,10 +96,11 @@ class Engine(ABC):
         """What annotations say of their origin: `measured` for the rules, else kind and model."""
 
     def load(self, device: str) -> None:
-        """Load models onto `device`.
+        """Load models onto `device` (see `processors.device.choose_device`).
 
         Raises:
             ModelUnavailable: weights are missing; the message says how to get them.
+            SettingsError: there is no such device.
         """
 
     def weights(self) -> dict[str, str]:

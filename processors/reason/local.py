@@ -19,7 +19,7 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from processors.base import NOT_IN_RECIPE
-from processors.device import half_precision
+from processors.device import choose_device, half_precision
 from processors.engine import OUT_OF_MEMORY
 from processors.models.lock import ModelLock, combined_digest, file_sha256
 from processors.pretrained import model_folder, model_type, weights_digest
@@ -112,12 +112,13 @@ class Local(Engine):
             raise SettingsError(
                 f"model {self.options.model!r} is a {kind}; the engine local takes {', '.join(MODEL_TYPES)}"
             )
+        on = choose_device(device)
         self._processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True)
         self._tokenizer = self._processor.tokenizer
         self._tokenizer.padding_side = "left"
-        dtype = half_precision(device) or torch.float32
+        dtype = half_precision(on) or torch.float32
         model: Any = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, dtype=dtype)
-        self._model = model.to(device).eval()
+        self._model = model.to(on).eval()
         self._marks = self._found_marks()
         words = from_tokenizer(self._tokenizer, n_vocab=self._model.config.text_config.vocab_size)
         grammar = LLMatcher.grammar_from_json_schema(self.form.schema, overrides={"whitespace_flexible": False})

@@ -1,5 +1,6 @@
 """The steps of the road, wired to one store."""
 
+import asyncio
 import os
 import shutil
 import socket
@@ -9,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from store.gate import load_gate
+from store.records import Column
 from store.store import Store, choose_media
 from streams.annotating import Annotating
 from streams.child import Child
@@ -71,9 +73,11 @@ async def open_road(
     place.unfinished.mkdir(parents=True, exist_ok=True)
     embedding = Child("embed", "streams.workers.embed", str(place.data), place.profile, place.device)
     describing = Child("densify", "streams.workers.densify", str(place.data), place.profile, place.device, place.key)
-    about = await about_annotations(describing)
+    about, measured = await asyncio.gather(
+        about_annotations(describing), measured_columns(embedding) if "persist" in names else _no_columns()
+    )
     annotating = Annotating(about)
-    columns = (*await measured_columns(embedding), *annotating.columns) if "persist" in names else ()
+    columns = (*measured, *annotating.columns) if "persist" in names else ()
     store = Store.open(place.data, columns)
     snapshots = place.data / "snapshots"
 
@@ -101,6 +105,10 @@ async def open_road(
     elif about.absent is not None:
         metrics.absent.labels("reason", about.absent.partition("; ")[0]).set(1)
     return store, [make[name]() for name in STEPS if name in names]
+
+
+async def _no_columns() -> tuple[Column, ...]:
+    return ()
 
 
 def _sweep(folder: Path) -> None:

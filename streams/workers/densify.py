@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from processors.decode import read_samples
-from processors.device import choose_device
 from processors.distill.annotate import Distiller
 from processors.distill.vocabulary import DEFAULT_VOCABULARY
 from processors.profile import ReasonLine
@@ -34,7 +33,7 @@ def make_worker(
         if records is None:
             return About(reasoner.engine.id, reasoner.recipe, vocabulary_path, absent)
         if not opened:
-            reasoner.engine.load(choose_device(device))
+            reasoner.engine.load(device)
             opened.append(Store.open(data))
         distiller = distiller_of(reasoner.vocabulary, latest_calibration(opened[0]))
         for group in _annotated(opened[0], reasoner, line, distiller, records):
