@@ -258,5 +258,5 @@ def test_the_command_has_the_promised_commands():
     assert names == {
         *("up", "ingest", "status", "search", "why", "concepts", "train", "release", "remove", "doctor"),
         *("snapshot", "dead", "work", "rebuild", "models", "inspect", "identities"),
-        *("reasoning", "annotate", "calibrate", "recipe", "eval"),
+        *("reasoning", "spent", "annotate", "calibrate", "recipe", "eval"),
     }
