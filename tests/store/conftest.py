@@ -53,6 +53,6 @@ def s3() -> Iterator[ThreadedMotoServer]:
         environ.setenv("AWS_SECRET_ACCESS_KEY", "test")
         environ.setenv("AWS_DEFAULT_REGION", "us-east-1")
         s3fs.S3FileSystem.clear_instance_cache()  # one that another module's server was found with finds nobody now
-        s3fs.S3FileSystem().mkdir("cliploom")
+        s3fs.S3FileSystem().makedirs("cliploom", exist_ok=True)
         yield server
     server.stop()
