@@ -198,7 +198,7 @@ def test_segmented_columns_and_back_is_the_clip():
 
 def test_the_words_of_the_last_clips_leave_the_index_with_them(clips, tmp_path):
     clips.maintain()
-    assert list(tmp_path.rglob("*tokens.lance"))
+    assert list(tmp_path.rglob("_indices/*/*tokens.lance"))
     clips.delete(list(ONE.clip_ids))
     clips.purge()
-    assert not list(tmp_path.rglob("*tokens.lance"))
+    assert not list(tmp_path.rglob("_indices/*/*tokens.lance"))
