@@ -217,17 +217,23 @@ def every_step_alone() -> list[tuple[str, ...]]:
     return [(step,) for step in STEPS]
 
 
+def differing(outcome: Outcome, expected: Outcome) -> dict[tuple[str, str], Any]:
+    """(clip id, column) of the rows that both have and that are not alike, with both values."""
+    return {
+        (clip_id, name): (row.get(name), expected.measured[clip_id].get(name))
+        for clip_id, row in outcome.measured.items()
+        if clip_id in expected.measured
+        for name in row.keys() | expected.measured[clip_id].keys()
+        if row.get(name) != expected.measured[clip_id].get(name)
+    }
+
+
 def same(outcome: Outcome, expected: Outcome) -> None:
     """Assert that nothing was lost, nothing came twice, and everything is as it was in the undisturbed run."""
     lost, more = expected.rows.keys() - outcome.rows.keys(), outcome.rows.keys() - expected.rows.keys()
     assert (sorted(lost), sorted(more)) == ([], [])
-    differ = {
-        (clip_id, name): (row.get(name), expected.measured[clip_id].get(name))
-        for clip_id, row in outcome.measured.items()
-        for name in row.keys() | expected.measured[clip_id].keys()
-        if row.get(name) != expected.measured[clip_id].get(name)
-    }
-    assert differ == {}
+    differ = differing(outcome, expected)
+    assert differ == {}, differ
     assert outcome.digest == expected.digest
 
     def statuses(o: Outcome) -> dict[str, Any]:
