@@ -2,20 +2,20 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from processors.decode import read_samples
 from processors.distill.annotate import Distiller
 from processors.distill.vocabulary import DEFAULT_VOCABULARY
 from processors.profile import ReasonLine
+from processors.reason.engine import Picture
 from processors.reason.opening import open_reasoner
 from processors.reason.reasoner import Reasoner, Subject
 from processors.reason.sheet import show_frames
 from store.answers import AnswerStore
 from store.calibrations import latest_calibration
 from store.clips import ClipRow
-from store.errors import CliploomError, NotFound, Unavailable
-from store.records import AnnotationDue, ClipDensified, ClipEmbedded
+from store.errors import CliploomError, InputError, Unavailable
+from store.records import AnnotationDue, ClipDensified, ClipEmbedded, Reasoning
 from store.store import Store, open_media
 from store.tables import sql_in
 from streams.annotating import About, Outcomes, distiller_of
@@ -62,7 +62,7 @@ def _annotated(
             continue  # it was removed, or is not measured yet and comes by itself
         videos[record.clip_id] = record.video_id
         subjects.append(_subject(store, record, row, reasoner, line))
-    for index, reasoning in reasoner.reason(subjects):
+    for index, reasoning in _reasoned(reasoner, subjects):
         subject = subjects[index]
         try:
             annotation = distiller.distil(subject.clip_id, subject.duration_s, subject.values, reasoning)
@@ -83,6 +83,22 @@ def _annotated(
         yield found
 
 
+def _reasoned(reasoner: Reasoner, subjects: Sequence[Subject]) -> Iterator[tuple[int, Reasoning]]:
+    """As `Reasoner.reason`.
+
+    Raises:
+        InputError: a value of one of the clips has not the form of its column.
+    """
+    try:
+        yield from reasoner.reason(subjects)
+    except (TypeError, KeyError) as error:
+        named = ", ".join(subject.clip_id for subject in subjects)
+        raise InputError(
+            f"clips {named}: a measured value has not the form of its column ({type(error).__name__}: {error});"
+            " measure them again with the profile of this service"
+        ) from error
+
+
 def _subject(
     store: Store, record: ClipEmbedded | AnnotationDue, row: ClipRow | None, reasoner: Reasoner, line: ReasonLine
 ) -> Subject:
@@ -97,13 +113,10 @@ def _subject(
     if line.context and reasoner.engine.looks and row is not None:
         context = _context(store, row, line.context)
 
-    def show() -> Any:
+    def show() -> tuple[Picture, ...]:
         if row is None or row.get("samples_key") is None:
             raise Unavailable(f"clip {record.clip_id} is measured and not stored yet; it will be asked about then")
-        try:
-            return show_frames(read_samples(store.media.read(row["samples_key"]), record.clip_id), line.frames)
-        except NotFound as error:
-            raise Unavailable(str(error)) from error
+        return show_frames(read_samples(store.media.read(row["samples_key"]), record.clip_id), line.frames)
 
     return Subject(record.clip_id, duration_s, values, recipes, context, show)
 

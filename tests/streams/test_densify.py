@@ -17,7 +17,7 @@ from processors.reason.rules import reason
 from processors.reason.trace import Trace, TraceForm
 from processors.tiny import build_tiny_models
 from store.answers import AnswerStore
-from store.errors import Unavailable
+from store.errors import InputError, NotFound, Unavailable
 from store.records import (
     AnnotationDue,
     CalibrationAdopted,
@@ -182,6 +182,22 @@ def test_a_stored_clip_is_annotated_anew_from_its_row(place: Place) -> None:
 
 def test_a_clip_that_was_removed_or_is_not_measured_yet_is_passed_over(place: Place) -> None:
     assert place.work("measured", place.due(2)) == {}
+
+
+@pytest.mark.parametrize("profile", ["measured", "endpoint"])
+def test_a_value_of_another_form_is_refused_and_its_clip_named(place: Place, serve: Any, profile: str) -> None:
+    place.store_clips()
+    odd = place.embedded[0].model_copy(update={"values": {"arousal": {"calm": 1.0}}})
+    chosen = endpoint_profile(place, serve(true_trace)) if profile == "endpoint" else profile
+    with pytest.raises(InputError, match=f"clips {clip_id(0)}: a measured value has not the form of its column"):
+        place.work(chosen, odd)
+
+
+def test_a_clip_whose_samples_are_gone_is_refused(place: Place, serve: Any) -> None:
+    place.store_clips()
+    place.store.media.delete(place.store.clips.get(clip_id(0))["samples_key"])
+    with pytest.raises(NotFound, match="was its source removed"):
+        place.work(endpoint_profile(place, serve(true_trace)), place.embedded[0])
 
 
 def test_a_calibration_that_was_adopted_gives_the_control_vectors(place: Place) -> None:
