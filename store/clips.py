@@ -65,6 +65,7 @@ _FIXED = (
     pa.field("checks", pa.string()),
     pa.field("contradiction", pa.float32()),
     pa.field("is_contradicted", pa.bool_()),
+    pa.field("reason_limit", pa.float64()),
     pa.field("reason_recipe", pa.string()),
     pa.field("reason_rounds", pa.int32()),
     pa.field("reason_failed", pa.string()),
@@ -135,9 +136,10 @@ def reasoning_columns(reasoning: Reasoning | None) -> ClipRow:
     """What an annotation was distilled from, as columns; all None for one of before reasoning was kept."""
     own, spent = ("trace", "checks", "contradiction", "is_contradicted"), tuple(Spent.model_fields)
     if reasoning is None:
-        return dict.fromkeys((*own, *(f"reason_{name}" for name in ("recipe", "rounds", "failed", *spent))))
+        return dict.fromkeys((*own, *(f"reason_{name}" for name in ("limit", "recipe", "rounds", "failed", *spent))))
     body = reasoning.model_dump(mode="json", include=set(own))
-    told: ClipRow = {"recipe": reasoning.recipe, "rounds": reasoning.n_rounds, "failed": reasoning.failed}
+    told: ClipRow = {"limit": reasoning.limit, "recipe": reasoning.recipe}
+    told |= {"rounds": reasoning.n_rounds, "failed": reasoning.failed}
     told |= dict.fromkeys(spent) if reasoning.spent is None else reasoning.spent.model_dump()
     return body | {f"reason_{name}": value for name, value in told.items()}
 

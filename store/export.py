@@ -29,6 +29,7 @@ _APART = (
     "checks",
     "contradiction",
     "is_contradicted",
+    "reason_limit",
     "reason_recipe",
     "reason_rounds",
     "reason_failed",

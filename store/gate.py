@@ -156,6 +156,7 @@ def _reasoning(row: ClipRow, review: Mapping[str, Any] | None) -> Iterator[Decis
         verdict="hold" if held else "keep",
         reason=reason,
         score=float(row["contradiction"]),
+        threshold=row.get("reason_limit"),
         by=review["by"] if review is not None and wanted else str(row["engine"]),
     )
 

@@ -214,6 +214,8 @@ class Reasoning(Value):
     checks: tuple[Check, ...]
     contradiction: float
     """Mean strength of contradiction over the claims that could be checked, in [0, 1]; 0 where none could."""
+    limit: float | None = None
+    """Of `contradiction`, from which the engine, and then a person, is to look again."""
     is_contradicted: bool
     """Too many claims contradict what was measured, also after the engine was told: a person must look."""
     engine: str

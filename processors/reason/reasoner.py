@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from processors.distill.vocabulary import Vocabulary
 from processors.reason.engine import Answer, Engine, NoAnswer, Picture, Question, Usage
-from processors.reason.grounding import Grounded, ground
+from processors.reason.grounding import TOO_MANY, Grounded, ground
 from processors.reason.prompt import Prompt
 from processors.reason.rules import Measured, reason
 from processors.reason.sheet import SHEET_VERSION, write_sheet
@@ -217,6 +217,7 @@ class Reasoner:
             trace=trace.model_dump(mode="json"),
             checks=grounded.checks,
             contradiction=grounded.score,
+            limit=TOO_MANY,
             is_contradicted=grounded.too_many,
             engine=self.engine.id,
             recipe=self.recipe,
