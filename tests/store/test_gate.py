@@ -119,7 +119,7 @@ def test_every_decision_names_the_thresholds_that_it_was_made_with():
     assert verdict_of(judge(CLEAN | {"black_share": 0.6}, None, stricter))[0] == "drop"
 
 
-CONTRADICTED = {"engine": "endpoint:made", "contradiction": 0.6, "is_contradicted": True}
+CONTRADICTED = {"engine": "endpoint:made", "contradiction": 0.6, "reason_limit": 0.25, "is_contradicted": True}
 """What the description of a clip is worth, as columns."""
 
 
@@ -127,7 +127,7 @@ def test_a_description_that_contradicts_what_was_measured_waits_for_a_person_who
     row = CLEAN | CONTRADICTED
     assert outcome(row) == ("hold", ["reasoning"])
     held = decision("reasoning", row)
-    assert (held.score, held.by) == (0.6, "endpoint:made")
+    assert (held.score, held.threshold, held.by) == (0.6, 0.25, "endpoint:made")
     assert "contradicts what was measured" in held.reason
     kept = row | {"review": {"verdict": "keep", "by": "Ada", "reason": "the model is right"}}
     assert outcome(kept) == ("keep", [])
