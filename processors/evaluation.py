@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from statistics import fmean
@@ -22,6 +22,7 @@ from processors.distill.annotate import Distiller
 from processors.distill.clip_tokens import count_tokens
 from processors.distill.vocabulary import Vocabulary
 from processors.engine import Engine
+from processors.reason.engine import Usage
 from processors.reason.reasoner import Reasoner, Subject
 from processors.reason.sheet import show_frames
 from processors.reread import reread
@@ -203,13 +204,9 @@ def _entropy(shares: Any) -> float:
 
 def _usage(asked: Sequence[Json]) -> Json:
     """Sums over all questions of the run; None where nobody counted."""
-
-    def total(name: str) -> float | None:
-        known = [usage[name] for usage in asked if usage[name] is not None]
-        return round(sum(known), 6) if known else None
-
-    names = ("prompt_tokens", "answer_tokens", "seconds", "cost")
-    return {"questions": len(asked)} | {name: total(name) for name in names}
+    total = asdict(Usage.total([Usage(**one) for one in asked]))
+    known = {name: None if number is None or not asked else round(number, 6) for name, number in total.items()}
+    return {"questions": len(asked)} | known
 
 
 def _agreement(annotations: Mapping[str, Annotation], references: Mapping[str, str], vocabulary: Vocabulary) -> Json:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, rel_entr
+from scipy.special import expit
 
 from processors.affect.arousal import distribution as arousal_shares
+from processors.affect.divergence import divergence
 from processors.affect.faces import PLEASURE_AROUSAL
 from processors.base import DecodedClip, Failed, Processor, Reads, Row
 from store.records import Column
@@ -106,13 +107,6 @@ def valence_shares(valence: float) -> np.ndarray:
     """Probabilities of negative, neutral and positive, float64 [3], of a valence in -1..1 (ordered logistic)."""
     above_low, above_high = expit(SHARPNESS * (valence + BORDER)), expit(SHARPNESS * (valence - BORDER))
     return np.array([1.0 - above_low, above_low - above_high, above_high])
-
-
-def divergence(shares: Sequence[Mapping[str, float]]) -> float:
-    """Jensen-Shannon divergence of distributions over the same labels, as a share of its largest, log(their number)."""
-    stacked = np.array([[one[label] for label in shares[0]] for one in shares])
-    middle = stacked.mean(axis=0)
-    return float(np.clip(rel_entr(stacked, middle).sum(axis=1).mean() / np.log(len(shares)), 0.0, 1.0))
 
 
 def _looks(model: str, tracks: Sequence[Mapping[str, Any]] | None, areas: Mapping[int, float]) -> list[Look]:

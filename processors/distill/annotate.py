@@ -8,7 +8,8 @@ import numpy as np
 
 from processors.distill.clip_tokens import MOST_TOKENS, MOST_TRIGGER_TOKENS
 from processors.distill.vocabulary import Table, Vocabulary
-from processors.reason.rules import Measured, changes_of, measured_controls, reason
+from processors.reason.measures import Measured
+from processors.reason.rules import reason
 from processors.reason.trace import MEASURED, Feeling, Finding, Trace
 from store.errors import InputError
 from store.records import Affect, Alternative, Annotation, Column, Control, Reasoning, digest
@@ -82,7 +83,8 @@ class Distiller:
 
     def _distil(self, duration_s: float, values: Mapping[str, Any], reasoning: Reasoning) -> Annotation:
         said = Trace.model_validate(reasoning.trace)
-        measured = said if reasoning.engine == MEASURED else reason(values, duration_s, self.vocabulary)
+        clip = Measured(values, duration_s, self.vocabulary)
+        measured = said if reasoning.engine == MEASURED else reason(clip)
         chosen: dict[str, Finding] = {}
         origins: dict[str, str] = {}
         for slot in self.vocabulary.slots:
@@ -96,14 +98,13 @@ class Distiller:
         attributes = {
             slot.name: chosen[slot.name].term if slot.name in chosen else None for slot in self.vocabulary.slots
         }
-        clip = Measured.of(values, duration_s, self.vocabulary)
         said_attributes = _said(attributes, chosen, self.vocabulary)
         alternatives = self._alternatives(said_attributes, chosen)
         return Annotation(
             attributes=attributes,
             readings={name: _shares(finding) for name, finding in chosen.items()},
             origins=origins,
-            temporal=changes_of(values, duration_s, self.vocabulary) or (),
+            temporal=clip.changes or (),
             affect=_affect(values, said.feeling, reasoning.engine, self.vocabulary.changes.rate_hz),
             conditioning=self.conditioning(said_attributes),
             alternatives=alternatives,
@@ -154,8 +155,7 @@ class Distiller:
         return tuple(Alternative(text=text, weight=round(weights[text] / total, 4)) for text in ranked)
 
     def _control(self, clip: Measured) -> Control:
-        found = measured_controls(clip)
-        levels = {name: self._controls[name].level(value) for name, (value, _) in found.items()}
+        levels = {name: self._controls[name].level(value) for name, (value, _) in clip.controls.items()}
         return Control(
             names=tuple(self._controls),
             values=tuple(round(levels.get(name, 0.0), 6) for name in self._controls),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from processors.distill.vocabulary import Table, Vocabulary
-from processors.reason.rules import Measured, measured_controls
+from processors.reason.measures import Measured
 from store.records import digest
 
 LEVELS = {2: -1.0, 10: -0.8, 25: -0.5, 50: 0.0, 75: 0.5, 90: 0.8, 98: 1.0}
@@ -45,7 +45,7 @@ def calibrate(clips: Iterable[tuple[Mapping[str, Any], float]], vocabulary: Voca
     """
     found: dict[str, list[float]] = {control.name: [] for control in vocabulary.controls}
     for values, duration_s in clips:
-        for name, (value, _) in measured_controls(Measured.of(values, duration_s, vocabulary)).items():
+        for name, (value, _) in Measured(values, duration_s, vocabulary).controls.items():
             found[name].append(value)
     tables = {
         name: table

@@ -92,16 +92,9 @@ class Slot(Value):
     def chances(self, value: float) -> dict[str, float]:
         """Probability of each term that a measured number may fall into, in the order of the terms.
 
-        Across a border `low` the upper term's chance rises evenly from 0 to 1 between `low (1 - blur)` and
-        `low (1 + blur)`.
+        Across a border `low` the upper term's chance rises (see `ramp`).
         """
-        above = [1.0]
-        for term in self.terms[1:]:
-            assert term.low is not None
-            half = abs(term.low) * self.blur
-            above.append(
-                min(1.0, max(0.0, (value - term.low + half) / (2 * half))) if half else float(value >= term.low)
-            )
+        above = [1.0, *(ramp(value, term.low, self.blur) for term in self.terms[1:] if term.low is not None)]
         shares = [at_least - more for at_least, more in zip(above, [*above[1:], 0.0], strict=True)]
         return {term.name: share for term, share in zip(self.terms, shares, strict=True) if share > 0.0}
 
@@ -116,6 +109,12 @@ class Slot(Value):
     def phrase(self, name: str) -> str:
         """What the conditioning string says for a term."""
         return next(term.phrase for term in self.terms if term.name == name)
+
+
+def ramp(value: float, border: float, blur: float) -> float:
+    """From 0 to 1 across a border, evenly between `border (1 - blur)` and `border (1 + blur)`; a step without blur."""
+    half = abs(border) * blur
+    return min(1.0, max(0.0, (value - border + half) / (2 * half))) if half else float(value >= border)
 
 
 def _plain(words: str) -> str:
@@ -266,6 +265,10 @@ class Vocabulary(Value):
     def least(self, slot: Slot) -> float:
         """How sure a finding must be to fill the slot."""
         return self.least_confidence if slot.least is None else slot.least
+
+    def with_changes(self, **limits: Any) -> "Vocabulary":
+        """The vocabulary with some limits of changes in place of its own."""
+        return self.model_copy(update={"changes": self.changes.model_copy(update=limits)})
 
     def slot(self, name: str) -> Slot:
         """The slot of that name."""

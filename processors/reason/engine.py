@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
-from processors.reason.trace import TraceForm
+from processors.reason.trace import Trace, TraceForm
 from store.errors import SettingsError
 from store.records import digest
 
@@ -32,7 +32,7 @@ class Question:
     """What is asked about one clip.
 
     system, text: the prompt; `text` follows the pictures. seed: another one may give another answer.
-    values, duration_s: the measurements themselves, for an engine that reads no prose.
+    measured: what the rules say of the clip.
     """
 
     clip_id: str
@@ -40,8 +40,7 @@ class Question:
     text: str
     pictures: tuple[Picture, ...]
     seed: int
-    duration_s: float
-    values: Mapping[str, Any]
+    measured: Trace
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,16 @@ class Usage:
     prompt_tokens: int | None = None
     answer_tokens: int | None = None
     cost: float | None = None
+
+    @classmethod
+    def total(cls, several: Sequence["Usage"]) -> "Usage":
+        """The sums of what was counted; None where nothing was."""
+
+        def total(name: str) -> Any:
+            known = [value for one in several if (value := getattr(one, name)) is not None]
+            return sum(known) if known else None
+
+        return cls(total("seconds") or 0.0, total("prompt_tokens"), total("answer_tokens"), total("cost"))
 
 
 @dataclass(frozen=True)

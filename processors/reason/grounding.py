@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import rel_entr
 
-from processors.distill.vocabulary import Slot
-from processors.reason.rules import Measured, measured_controls, reason
+from processors.affect.divergence import divergence
+from processors.distill.vocabulary import Slot, Vocabulary
+from processors.reason.measures import Measured
 from processors.reason.trace import Event, Finding, Signal, Trace
 from store.records import Check
 
@@ -45,14 +45,15 @@ class Grounded:
         return self.score >= TOO_MANY and len(self.contradictions) >= LEAST_CONTRADICTIONS
 
 
-def ground(said: Trace, clip: Measured, n_frames: int) -> Grounded:
+def ground(said: Trace, measured: Trace, clip: Measured, n_frames: int) -> Grounded:
     """Check a trace.
 
     Args:
+        measured: what the rules say of the clip.
         n_frames: frames that the reasoner was shown.
     """
     checks = (
-        *_findings(said, clip),
+        *_findings(said, measured, clip.vocabulary),
         *_people(said, clip),
         *(check for event in said.events for check in _event(event, clip)),
         *_signals(said.signals, clip),
@@ -73,10 +74,9 @@ def _check(claim: str, measured: str, strength: float | None) -> Check:
 # --- what fills the slots --------------------------------------------------------------------------------------
 
 
-def _findings(said: Trace, clip: Measured) -> Iterator[Check]:
-    measured = reason(clip.values, clip.duration_s, clip.vocabulary).findings
-    for slot in clip.vocabulary.slots:
-        told, known = said.findings[slot.name], measured[slot.name]
+def _findings(said: Trace, measured: Trace, vocabulary: Vocabulary) -> Iterator[Check]:
+    for slot in vocabulary.slots:
+        told, known = said.findings[slot.name], measured.findings[slot.name]
         if told.readings:
             strength = _apart(told, known, slot) * known.confidence if known.readings else None
             yield _check(f"{slot.name} is {_words(told)}", f"{slot.name} was measured as {_words(known)}", strength)
@@ -205,7 +205,7 @@ _SEEN_OR_HEARD = {
 
 
 def _signals(signals: Sequence[Signal], clip: Measured) -> Iterator[Check]:
-    levels = {name: clip.vocabulary.control(name).level(value) for name, (value, _) in measured_controls(clip).items()}
+    levels = {name: clip.vocabulary.control(name).level(value) for name, (value, _) in clip.controls.items()}
     for signal in signals:
         level, sure = levels.get(signal.name), signal.confidence_pct / 100
         claim = f"{signal.name} is at {signal.level_pct} of -100 to 100"
@@ -224,16 +224,12 @@ def _feeling(said: Trace, clip: Measured) -> Iterator[Check]:
             yield _check(claim, "", None)
             continue
         measured = ", ".join(f"{key} {100 * known[key]:.0f} %" for key in shares)
-        yield _check(claim, f"{name} was measured as {measured}", _divergence(shares, known))
+        yield _check(claim, f"{name} was measured as {measured}", divergence([_normal(shares), _normal(known)]))
 
 
-def _divergence(told: Mapping[str, float], known: Mapping[str, float]) -> float:
-    """Jensen-Shannon divergence in bits, in [0, 1] (Lin 1991)."""
-    p = np.array([told[key] for key in told], float)
-    q = np.array([known[key] for key in told], float)
-    p, q = p / p.sum(), q / max(q.sum(), 1e-9)
-    middle = (p + q) / 2.0
-    return float((rel_entr(p, middle).sum() + rel_entr(q, middle).sum()) / 2.0 / np.log(2.0))
+def _normal(shares: Mapping[str, float]) -> dict[str, float]:
+    total = max(sum(shares.values()), 1e-9)
+    return {name: share / total for name, share in shares.items()}
 
 
 def _cited(said: Trace, n_frames: int) -> Iterator[Check]:

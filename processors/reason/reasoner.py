@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from processors.distill.vocabulary import Vocabulary
 from processors.reason.engine import Answer, Engine, NoAnswer, Picture, Question, Usage
 from processors.reason.grounding import TOO_MANY, Grounded, ground
+from processors.reason.measures import Measured
 from processors.reason.prompt import Prompt
-from processors.reason.rules import Measured, reason
+from processors.reason.rules import reason
 from processors.reason.sheet import SHEET_VERSION, write_sheet
 from processors.reason.trace import MEASURED, TRACE_VERSION, Trace, TraceForm
 from store.records import Json, Reasoning, Spent, digest
@@ -61,6 +62,7 @@ class _Chain:
 
     subject: Subject
     clip: Measured
+    measured: Trace
     kept: Json
     pictures: tuple[Picture, ...] = ()
     additions: tuple[str, ...] = ()
@@ -136,9 +138,9 @@ class Reasoner:
                     yield asked[at], done
 
     def _chain(self, subject: Subject) -> _Chain:
-        clip = Measured.of(subject.values, subject.duration_s, self.vocabulary)
+        clip = Measured(subject.values, subject.duration_s, self.vocabulary)
         kept = {} if self.engine.is_free else self.answers.get(subject.clip_id, self.recipe)
-        return _Chain(subject, clip, kept)
+        return _Chain(subject, clip, reason(clip), kept)
 
     def _question(self, chain: _Chain) -> Question:
         subject = chain.subject
@@ -154,8 +156,7 @@ class Reasoner:
             text="\n\n".join((text, *chain.additions)),
             pictures=chain.pictures,
             seed=self._seed + int(digest([subject.clip_id, chain.additions])[:8], 16),
-            duration_s=subject.duration_s,
-            values=subject.values,
+            measured=chain.measured,
         )
 
     def _follow_kept(self, chain: _Chain) -> Reasoning | None:
@@ -194,7 +195,7 @@ class Reasoner:
                 return self._without(chain, f"its answers were not in the form: {problems[:300]}")
             chain.additions += (self.prompt.ask_in_form(problems[:600]),)
             return None
-        grounded = ground(trace, chain.clip, n_shown)
+        grounded = ground(trace, chain.measured, chain.clip, n_shown)
         is_second_look = chain.best is not None
         if chain.best is None or grounded.score < chain.best[1].score:
             chain.best = trace, grounded
@@ -213,6 +214,7 @@ class Reasoner:
     def _done(self, chain: _Chain) -> Reasoning:
         assert chain.best is not None
         trace, grounded = chain.best
+        spent = Usage.total(chain.spent)
         return Reasoning(
             trace=trace.model_dump(mode="json"),
             checks=grounded.checks,
@@ -222,29 +224,14 @@ class Reasoner:
             engine=self.engine.id,
             recipe=self.recipe,
             n_rounds=chain.n_rounds,
-            spent=None if self.engine.is_free else _sum(chain.spent),
+            spent=None if self.engine.is_free else Spent(**asdict(spent) | {"seconds": round(spent.seconds, 3)}),
             failed=None,
         )
 
     def _without(self, chain: _Chain, why: str) -> Reasoning:
         """The rules stand in for an engine that has no answer."""
-        trace = reason(chain.subject.values, chain.subject.duration_s, self.vocabulary)
-        chain.best = trace, ground(trace, chain.clip, 0)
+        chain.best = chain.measured, ground(chain.measured, chain.measured, chain.clip, 0)
         return self._done(chain).model_copy(update={"engine": MEASURED, "failed": f"{self.engine.id}: {why}"})
-
-
-def _sum(spent: Sequence[Usage]) -> Spent:
-    """Of what was counted; None where nothing was."""
-
-    def total(known: list[Any]) -> Any:
-        return sum(known) if known else None
-
-    return Spent(
-        seconds=round(sum(one.seconds for one in spent), 3),
-        prompt_tokens=total([one.prompt_tokens for one in spent if one.prompt_tokens is not None]),
-        answer_tokens=total([one.answer_tokens for one in spent if one.answer_tokens is not None]),
-        cost=total([one.cost for one in spent if one.cost is not None]),
-    )
 
 
 def folded(text: str, vocabulary: Vocabulary) -> str:

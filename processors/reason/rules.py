@@ -2,14 +2,20 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from processors.distill.vocabulary import Slot, Vocabulary
-from processors.reason.changes import intensity, spans, stretches
+import numpy as np
+
+from processors.distill.vocabulary import Slot, Vocabulary, ramp
+from processors.reason.measures import TENSION, Measured, changes_of, tension
 from processors.reason.sheet import facts_of
 from processors.reason.trace import (
+    MOST_CITED,
+    MOST_EVENTS,
+    MOST_PRESENT,
+    MOST_READINGS,
+    MOST_SIGNALS,
     Arousal,
     Event,
     Evidence,
@@ -23,7 +29,6 @@ from processors.reason.trace import (
 )
 from store.records import Span
 
-MOST_READINGS = 3
 LEAST_PCT = 5
 """A reading that is less likely is left out."""
 STANDS_OUT = 0.5
@@ -42,95 +47,17 @@ _Answer = tuple[Chances, tuple[str, ...]]
 _UNKNOWN: _Answer = ({}, ())
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A clip as the rules see it. changes: None where no curve was measured, empty where nothing changes."""
-
-    values: Mapping[str, Any]
-    duration_s: float
-    vocabulary: Vocabulary
-    changes: tuple[Span, ...] | None
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any], duration_s: float, vocabulary: Vocabulary) -> "Measured":
-        """A clip by its columns; None or absent where nothing was measured."""
-        return cls(values, duration_s, vocabulary, changes_of(values, duration_s, vocabulary))
-
-    def known(self, *columns: str) -> tuple[str, ...]:
-        """Those of the columns that were measured."""
-        return tuple(column for column in columns if self.values.get(column) is not None)
-
-
-def reason(values: Mapping[str, Any], duration_s: float, vocabulary: Vocabulary) -> Trace:
-    """The trace of a clip.
-
-    Args:
-        values: column name to value; None or absent where nothing was measured.
-    """
-    clip = Measured.of(values, duration_s, vocabulary)
-    findings = {slot.name: _finding(clip, slot) for slot in vocabulary.slots}
+def reason(clip: Measured) -> Trace:
+    """The trace of a clip."""
+    findings = {slot.name: _finding(clip, slot) for slot in clip.vocabulary.slots}
     return Trace(
         present=_present(clip),
         events=_events(clip),
         findings=findings,
         signals=_signals(clip),
-        feeling=_feeling(values),
-        caption=_caption(findings, vocabulary),
+        feeling=_feeling(clip.values),
+        caption=_caption(findings, clip.vocabulary),
     )
-
-
-def changes_of(values: Mapping[str, Any], duration_s: float, vocabulary: Vocabulary) -> tuple[Span, ...] | None:
-    """Onset, escalation and resolution at the change points of the clip's curves; None where none was measured."""
-    limits = vocabulary.changes
-    curve = intensity(values, vocabulary)
-    if not len(curve):
-        return None
-    least_points = max(1, round(limits.least_stretch_s * limits.rate_hz))
-    return spans(stretches(curve, limits.least_step, least_points), limits.rate_hz, duration_s)
-
-
-def expected_arousal(values: Mapping[str, Any]) -> float | None:
-    """Mean of the arousal distribution with low, mid and high at 0, 1/2 and 1."""
-    arousal = values.get("arousal")
-    return None if arousal is None else arousal["mid"] / 2.0 + arousal["high"]
-
-
-def expected_valence(values: Mapping[str, Any]) -> float | None:
-    """Mean of the valence distribution with negative, neutral and positive at -1, 0 and 1."""
-    valence = values.get("valence")
-    return None if valence is None else valence["positive"] - valence["negative"]
-
-
-def tension(values: Mapping[str, Any], changes: tuple[Span, ...] | None, vocabulary: Vocabulary) -> float | None:
-    """Tension in [0, 1]: the expected arousal with bodily and facial tension where they were measured, more where the
-    clip escalates, less where it resolves.
-    """
-    arousal = expected_arousal(values)
-    if arousal is None:
-        return None
-    kinds = {span.kind for span in changes or ()}
-    limits = vocabulary.tension
-    said = [(1.0, arousal), (limits.body, values.get("body_tension")), (limits.face, values.get("face_tension"))]
-    known = [(weight, level) for weight, level in said if level is not None]
-    mean = sum(weight * level for weight, level in known) / sum(weight for weight, _ in known)
-    shift = limits.escalation * ("escalation" in kinds) - limits.resolution * ("resolution" in kinds)
-    return min(1.0, max(0.0, mean + shift))
-
-
-def measured_controls(clip: Measured) -> dict[str, tuple[float, tuple[str, ...]]]:
-    """Measured value of each control that has one, in the control's own unit, with the columns that it rests on."""
-    found = {}
-    derived: dict[str, tuple[float | None, tuple[str, ...]]] = {
-        "arousal": (expected_arousal(clip.values), ("arousal",)),
-        "valence": (expected_valence(clip.values), ("valence",)),
-        "tension": (tension(clip.values, clip.changes, clip.vocabulary), clip.known(*_TENSION)),
-    }
-    for control in clip.vocabulary.controls:
-        own = (clip.values.get(control.column or ""), (control.column or "",))
-        value, columns = own if control.column is not None else derived[control.name]
-        if value is not None:
-            found[control.name] = (float(value), columns)
-    return found
 
 
 # --- parts of the trace --------------------------------------------------------------------------------------
@@ -138,14 +65,15 @@ def measured_controls(clip: Measured) -> dict[str, tuple[float, tuple[str, ...]]
 
 def _finding(clip: Measured, slot: Slot) -> Finding:
     chances, columns = RULES[slot.name](clip) if slot.name in RULES else _read(clip, slot)
+    likeliest = sorted(chances.items(), key=itemgetter(1))[::-1]  # on a border: the upper
     readings = [
         Reading(term=term, pct=pct)
-        for term, chance in sorted(chances.items(), key=itemgetter(1))[
-            : -MOST_READINGS - 1 : -1
-        ]  # on a border: the upper
+        for term, chance in likeliest[:MOST_READINGS]
         if (pct := round(100 * chance)) >= LEAST_PCT
     ]
-    return Finding(readings=tuple(readings), evidence=Evidence(facts=facts_of(columns)[:4]) if readings else Evidence())
+    return Finding(
+        readings=tuple(readings), evidence=Evidence(facts=facts_of(columns)[:MOST_CITED]) if readings else Evidence()
+    )
 
 
 def _present(clip: Measured) -> tuple[Present, ...]:
@@ -162,12 +90,12 @@ def _present(clip: Measured) -> tuple[Present, ...]:
         Present(
             kind=kind, what=what[:60], count=min(n, 50), evidence=Evidence(facts=facts_of(clip.known(*columns[kind])))
         )
-        for kind, what, n in found[:6]
+        for kind, what, n in found[:MOST_PRESENT]
     )
 
 
 def _events(clip: Measured) -> tuple[Event, ...]:
-    """The longest six, in the order of time."""
+    """The longest, in the order of time."""
     found: list[tuple[Any, str, float, float, str]] = []
     for start_s, end_s in clip.values.get("speech_spans") or ():
         found.append(("speaks", "speech", start_s, end_s, "speech_spans"))
@@ -180,7 +108,7 @@ def _events(clip: Measured) -> tuple[Event, ...]:
             found.append(("appears", "a person", first_s, first_s, tracks))
         if last_s < clip.duration_s - EDGE_S:
             found.append(("leaves", "a person", last_s, last_s, tracks))
-    longest = sorted(found, key=lambda one: (one[2] - one[3], one[2], one[0]))[:6]
+    longest = sorted(found, key=lambda one: (one[2] - one[3], one[2], one[0]))[:MOST_EVENTS]
     return tuple(
         Event(
             kind=kind,
@@ -198,27 +126,22 @@ def _ms(time_s: float, duration_s: float) -> int:
 
 
 def _signals(clip: Measured) -> tuple[Signal, ...]:
-    curves = {control: column for column, control in clip.vocabulary.changes.curves.items()}
     signals = []
-    for name, (value, columns) in measured_controls(clip).items():
+    for name, (value, columns) in clip.controls.items():
         level = clip.vocabulary.control(name).level(value)
         if abs(level) >= STANDS_OUT:
-            course = _course_of(clip, clip.values.get(curves.get(name, "")), name)
-            evidence = Evidence(facts=facts_of(columns)[:4])
+            course = _course_of(clip, name)
+            evidence = Evidence(facts=facts_of(columns)[:MOST_CITED])
             told = Signal(name=name, level_pct=round(100 * level), course=course, confidence_pct=100, evidence=evidence)
             signals.append(told)
-    return tuple(sorted(signals, key=lambda signal: (-abs(signal.level_pct), signal.name))[:4])
+    return tuple(sorted(signals, key=lambda signal: (-abs(signal.level_pct), signal.name))[:MOST_SIGNALS])
 
 
-def _course_of(clip: Measured, curve: list[float | None] | None, control: str) -> Any:
-    """How a control goes over the clip, by the stretches of its own curve."""
-    column = next((c for c, name in clip.vocabulary.changes.curves.items() if name == control), None)
-    if not curve or column is None:
-        return "steady"
-    alone = clip.vocabulary.model_copy(
-        update={"changes": clip.vocabulary.changes.model_copy(update={"curves": {column: control}})}
-    )
-    return _course_term(changes_of({column: curve}, clip.duration_s, alone) or ())
+def _course_of(clip: Measured, control: str) -> Any:
+    """How a control goes over the clip, by the stretches of its own curve; steady where it has none."""
+    curves = {column: name for column, name in clip.vocabulary.changes.curves.items() if name == control}
+    alone = clip.vocabulary.with_changes(curves=curves)
+    return _course_term(changes_of(clip.values, clip.duration_s, alone) or ())
 
 
 def _feeling(values: Mapping[str, Any]) -> Feeling:
@@ -326,11 +249,7 @@ def _sound_kind(clip: Measured) -> _Answer:
     pitch_hz = clip.values.get("pitch_hz")
     is_voice = voiced >= limits.voiced_from and pitch_hz is not None and pitch_hz >= limits.voice_from_hz
     columns = clip.known("loudness_db", "speech_share", "voiced_share", "pitch_hz")
-    spoken = (
-        min(1.0, 0.5 * speech / limits.speech_from)
-        if speech < limits.speech_from
-        else _above(speech, limits.speech_from)
-    )
+    spoken = float(np.interp(speech, (0.0, limits.speech_from, 1.0), (0.0, 0.5, 1.0)))
     return {"speech": spoken, "voice" if is_voice else "other": 1.0 - spoken}, columns
 
 
@@ -338,11 +257,6 @@ def _audible(clip: Measured, loudness_db: float) -> float:
     """Share of the clip that is loud enough to be heard: a click does not make a silent clip sound."""
     curve = [level for level in clip.values.get("loudness_curve") or (loudness_db,) if level is not None]
     return sum(level >= clip.vocabulary.sound.silent_below_db for level in curve) / max(1, len(curve))
-
-
-def _above(share: float, border: float) -> float:
-    """0.5 at the border, 1 at 1."""
-    return 0.5 + 0.5 * (share - border) / (1.0 - border)
 
 
 def _palette(clip: Measured) -> _Answer:
@@ -363,11 +277,11 @@ def _course(clip: Measured) -> _Answer:
     if clip.changes is None:
         return _UNKNOWN
     chances: Chances = {}
+    least_step = clip.vocabulary.changes.least_step
     for share in COURSE_STEPS:
-        limits = clip.vocabulary.changes
-        wanted = limits.model_copy(update={"least_step": share * limits.least_step})
-        changes = changes_of(clip.values, clip.duration_s, clip.vocabulary.model_copy(update={"changes": wanted})) or ()
-        term = _course_term(changes)
+        elsewise = clip.vocabulary.with_changes(least_step=share * least_step)
+        changes = clip.changes if share == 1.0 else changes_of(clip.values, clip.duration_s, elsewise)
+        term = _course_term(changes or ())
         chances[term] = chances.get(term, 0.0) + 1.0 / len(COURSE_STEPS)
     return chances, clip.known(*clip.vocabulary.changes.curves)
 
@@ -379,9 +293,6 @@ def _course_term(changes: tuple[Span, ...]) -> str:
     return "falling" if "resolution" in kinds else "steady"
 
 
-_TENSION = ("arousal", "body_tension", "face_tension")
-
-
 def _tension(clip: Measured) -> _Answer:
     """As sure as the likeliest arousal: little evidence makes a flat distribution."""
     level = tension(clip.values, clip.changes, clip.vocabulary)
@@ -389,7 +300,7 @@ def _tension(clip: Measured) -> _Answer:
         return _UNKNOWN
     sure = max(clip.values["arousal"].values())
     chances = clip.vocabulary.slot("tension").chances(level)
-    return {term: chance * sure for term, chance in chances.items()}, clip.known(*_TENSION)
+    return {term: chance * sure for term, chance in chances.items()}, clip.known(*TENSION)
 
 
 def _pose(clip: Measured) -> _Answer:
@@ -417,15 +328,10 @@ def _interaction(clip: Measured) -> _Answer:
     if distance is None or overlap is None:
         return _UNKNOWN
     several = 1.0 - chances.get("one", 0.0) - chances.get("none", 0.0) if chances else 1.0
-    together = _ramp(overlap, limits.overlap_from, limits.blur)
-    apart = (1.0 - together) * _ramp(distance, limits.near_within, limits.blur)
+    together = ramp(overlap, limits.overlap_from, limits.blur)
+    apart = (1.0 - together) * ramp(distance, limits.near_within, limits.blur)
     shares = {"together": together, "near": 1.0 - together - apart, "apart": apart}
     return {term: several * share for term, share in shares.items() if share > 0.0}, columns
-
-
-def _ramp(value: float, border: float, blur: float) -> float:
-    """From 0 to 1 across a border, as `Slot.chances`."""
-    return min(1.0, max(0.0, (value - border * (1.0 - blur)) / (2.0 * border * blur)))
 
 
 RULES: Mapping[str, Callable[[Measured], _Answer]] = {

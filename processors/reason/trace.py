@@ -19,6 +19,8 @@ MEASURED = "measured"
 """Id of the engine of rules: measurements and no model's opinion."""
 MOST_FRAMES = 16
 LONGEST_MS = 600_000
+MOST_PRESENT, MOST_EVENTS, MOST_SIGNALS, MOST_READINGS, MOST_CITED = 6, 6, 4, 3, 4
+"""Of a trace; readings of one slot; frames and facts of one claim each."""
 
 Percent = Annotated[int, Field(ge=0, le=100)]
 Milliseconds = Annotated[int, Field(ge=0, le=LONGEST_MS)]
@@ -39,8 +41,8 @@ class Evidence(Value):
     facts: names of the sheet's lines: curves, sounds and tracks.
     """
 
-    frames: tuple[Annotated[int, Field(ge=1, le=MOST_FRAMES)], ...] = Field(default=(), max_length=4)
-    facts: tuple[Fact, ...] = Field(default=(), max_length=4)
+    frames: tuple[Annotated[int, Field(ge=1, le=MOST_FRAMES)], ...] = Field(default=(), max_length=MOST_CITED)
+    facts: tuple[Fact, ...] = Field(default=(), max_length=MOST_CITED)
 
 
 class Present(Value):
@@ -75,7 +77,7 @@ class Finding(Value):
     With two or more, the slot is ambiguous between them. What the readings leave of 100 is unknown.
     """
 
-    readings: tuple[Reading, ...] = Field(default=(), max_length=3)
+    readings: tuple[Reading, ...] = Field(default=(), max_length=MOST_READINGS)
     evidence: Evidence = Evidence()
 
     @property
@@ -129,10 +131,10 @@ class Trace(Value):
     dominate, the strongest first. caption: one or two plain sentences.
     """
 
-    present: tuple[Present, ...] = Field(max_length=6)
-    events: tuple[Event, ...] = Field(max_length=6)
+    present: tuple[Present, ...] = Field(max_length=MOST_PRESENT)
+    events: tuple[Event, ...] = Field(max_length=MOST_EVENTS)
     findings: dict[str, Finding]
-    signals: tuple[Signal, ...] = Field(max_length=4)
+    signals: tuple[Signal, ...] = Field(max_length=MOST_SIGNALS)
     feeling: Feeling
     caption: Caption | None
 
@@ -149,7 +151,7 @@ class TraceForm:
         findings = create_model("Findings", __base__=Value, **slots)
         names = _one_of(control.name for control in vocabulary.controls)
         signal = create_model("NamedSignal", __base__=Signal, name=(names, ...))
-        signals = Annotated[tuple[signal, ...], Field(max_length=4)]  # type: ignore[valid-type]
+        signals = Annotated[tuple[signal, ...], Field(max_length=MOST_SIGNALS)]  # type: ignore[valid-type]
         fields: dict[str, Any] = {"findings": (findings, ...), "signals": (signals, ...)}
         self._model = create_model("ClipTrace", __base__=Trace, **fields)
         self.schema: Json = _strict(self._model.model_json_schema())
@@ -167,7 +169,7 @@ def _finding(slot: Slot) -> type[Value]:
     reading = create_model(
         f"Reading_{slot.name}", __base__=Reading, term=(_one_of(term.name for term in slot.terms), ...)
     )
-    readings = Annotated[tuple[reading, ...], Field(max_length=3)]  # type: ignore[valid-type]
+    readings = Annotated[tuple[reading, ...], Field(max_length=MOST_READINGS)]  # type: ignore[valid-type]
     return create_model(f"Finding_{slot.name}", __base__=Finding, readings=(readings, ...), evidence=(Evidence, ...))
 
 

@@ -10,12 +10,16 @@ import pytest
 from processors.distill.vocabulary import DEFAULT_VOCABULARY, load_vocabulary
 from processors.reason.endpoint import Endpoint
 from processors.reason.engine import Answer, NoAnswer, Picture, Question
+from processors.reason.measures import Measured
+from processors.reason.rules import reason
 from processors.reason.server import EndpointOptions
 from processors.reason.trace import TraceForm
 from store.errors import Unavailable
 from tests.processors.made_endpoint import MODEL, EndpointServer
 
 FORM = TraceForm(load_vocabulary(DEFAULT_VOCABULARY))
+NOTHING = reason(Measured({}, 4.0, FORM.vocabulary))
+"""What the rules say of a clip of which nothing was measured."""
 
 
 class Clock:
@@ -52,7 +56,7 @@ def made_engine(
 def ask_about(*clip_ids: str, pictures: tuple[Picture, ...] = (), seed: int = 7) -> list[Question]:
     """A question about each clip."""
     return [
-        Question(clip_id, "You look.", f"What is in clip {clip_id}?", pictures, seed, 4.0, {}) for clip_id in clip_ids
+        Question(clip_id, "You look.", f"What is in clip {clip_id}?", pictures, seed, NOTHING) for clip_id in clip_ids
     ]
 
 

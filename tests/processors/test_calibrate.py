@@ -7,6 +7,7 @@ from processors.distill.annotate import Distiller
 from processors.distill.calibrate import LEAST_CLIPS, LEVELS, calibrate
 from processors.distill.clip_tokens import count_tokens
 from processors.distill.vocabulary import Control, load_vocabulary
+from processors.reason.measures import Measured
 from processors.reason.rules import reason
 from store.records import Reasoning
 
@@ -21,7 +22,7 @@ def by(values, column="motion_mean"):
 
 
 def distilled(values, distiller):
-    trace = reason(values, 4.0, VOCABULARY)
+    trace = reason(Measured(values, 4.0, VOCABULARY))
     reasoning = Reasoning(
         trace=trace.model_dump(mode="json"),
         checks=(),

@@ -7,6 +7,7 @@ import pytest
 from processors.distill.annotate import MOST_STRING_TOKENS, Distiller
 from processors.distill.clip_tokens import count_tokens
 from processors.distill.vocabulary import DEFAULT_VOCABULARY, load_vocabulary
+from processors.reason.measures import Measured
 from processors.reason.rules import reason
 from processors.reason.trace import Evidence, Feeling, Finding, Reading, Trace, Valence
 from store.errors import InputError, SettingsError
@@ -50,7 +51,7 @@ def reasoned(trace, engine="measured"):
 
 
 def distil(values, clip_id="clip", distiller=DISTILLER):
-    return distiller.distil(clip_id, 4.0, values, reasoned(reason(values, 4.0, VOCABULARY)))
+    return distiller.distil(clip_id, 4.0, values, reasoned(reason(Measured(values, 4.0, VOCABULARY))))
 
 
 def annotate(**changes):

@@ -5,7 +5,8 @@ import pytest
 
 from processors.distill.vocabulary import load_vocabulary
 from processors.reason.changes import intensity, spans, stretches
-from processors.reason.rules import changes_of, expected_arousal, expected_valence, reason, tension
+from processors.reason.measures import Measured, changes_of, expected_arousal, expected_valence, tension
+from processors.reason.rules import reason
 from store.records import Span
 
 VOCABULARY = load_vocabulary()
@@ -14,7 +15,7 @@ SPOKEN = {"loudness_db": -20.0, "speech_share": 0.9, "voiced_share": 0.5, "pitch
 
 
 def term(slot, values, duration_s=4.0):
-    return reason(values, duration_s, VOCABULARY).findings[slot].term
+    return reason(Measured(values, duration_s, VOCABULARY)).findings[slot].term
 
 
 def curve(*parts):
@@ -26,7 +27,7 @@ def curve(*parts):
 
 
 def test_nothing_measured_leaves_every_slot_unknown():
-    trace = reason({}, 4.0, VOCABULARY)
+    trace = reason(Measured({}, 4.0, VOCABULARY))
     assert list(trace.findings) == [slot.name for slot in VOCABULARY.slots]
     assert all(
         (finding.readings, finding.term, finding.confidence) == ((), None, 0.0) for finding in trace.findings.values()
@@ -61,7 +62,7 @@ def test_a_threshold_decides(slot, column, value, expected):
 
 
 def test_a_finding_names_its_evidence():
-    finding = reason({"motion_mean": 0.2}, 4.0, VOCABULARY).findings["motion"]
+    finding = reason(Measured({"motion_mean": 0.2}, 4.0, VOCABULARY)).findings["motion"]
     assert finding.evidence.facts == ("motion",)
     assert finding.confidence == 1.0
 
@@ -76,13 +77,13 @@ def test_a_finding_names_its_evidence():
     ],
 )
 def test_near_a_border_both_terms_are_possible(motion_mean, expected):
-    finding = reason({"motion_mean": motion_mean}, 4.0, VOCABULARY).findings["motion"]
+    finding = reason(Measured({"motion_mean": motion_mean}, 4.0, VOCABULARY)).findings["motion"]
     assert {reading.term: reading.pct for reading in finding.readings} == expected
 
 
 def test_a_posture_is_as_sure_as_its_probability():
     chances = {"standing": 0.7, "sitting": 0.2, "lying": 0.0, "kneeling": 0.0, "unknown": 0.1}
-    finding = reason({"posture": "standing", "pose_class": chances}, 4.0, VOCABULARY).findings["pose"]
+    finding = reason(Measured({"posture": "standing", "pose_class": chances}, 4.0, VOCABULARY)).findings["pose"]
     assert [(reading.term, reading.pct) for reading in finding.readings] == [("standing", 70), ("sitting", 20)]
     assert finding.evidence.facts == ("pose",)
 
@@ -110,22 +111,22 @@ def test_bodies_and_faces_weigh_on_tension_where_they_were_measured():
     held = tension({"arousal": arousal, "body_tension": 0.9, "face_tension": None}, None, VOCABULARY)
     assert alone == pytest.approx(0.5)
     assert held == pytest.approx((0.5 + 0.5 * 0.9) / 1.5)
-    finding = reason({"arousal": arousal, "body_tension": 0.9, "face_tension": None}, 4.0, VOCABULARY).findings[
-        "tension"
-    ]
+    finding = reason(
+        Measured({"arousal": arousal, "body_tension": 0.9, "face_tension": None}, 4.0, VOCABULARY)
+    ).findings["tension"]
     assert finding.evidence.facts == ("pose", "affect")
 
 
 def test_findings_from_faces_are_as_sure_as_the_detections():
     tracks = [{"track": 0, "times_s": [0.0, 3.5], "boxes_xyxy": [], "scores": [0.9, 1.0]}]
-    finding = reason({"face_area": 0.2, "face_tracks": tracks}, 4.0, VOCABULARY).findings["shot_scale"]
+    finding = reason(Measured({"face_area": 0.2, "face_tracks": tracks}, 4.0, VOCABULARY)).findings["shot_scale"]
     assert (finding.term, finding.confidence) == ("close", pytest.approx(0.95))
 
 
 def test_a_face_in_passing_tells_neither_the_scale_of_the_shot_nor_an_expression():
     tracks = [{"track": 0, "times_s": [0.0, 0.5], "boxes_xyxy": [], "scores": [1.0, 1.0]}]
     findings = reason(
-        {"face_area": 0.2, "face_tracks": tracks, "expression": {"happiness": 1.0}}, 4.0, VOCABULARY
+        Measured({"face_area": 0.2, "face_tracks": tracks, "expression": {"happiness": 1.0}}, 4.0, VOCABULARY)
     ).findings
     assert (findings["shot_scale"].term, findings["face_expression"].term) == (None, None)
 
@@ -152,7 +153,7 @@ def test_people_are_those_in_view_for_most_of_the_clip_by_faces_where_there_are_
 
 def test_as_many_people_are_as_sure_as_they_stay():
     tracks = [tracked(0.0, 3.5), tracked(2.5, 3.5)]
-    readings = reason({"face_tracks": tracks}, 4.0, VOCABULARY).findings["people"].readings
+    readings = reason(Measured({"face_tracks": tracks}, 4.0, VOCABULARY)).findings["people"].readings
     assert [(reading.term, reading.pct) for reading in readings] == [("one", 62), ("two", 38)]
 
 
@@ -174,7 +175,7 @@ def test_what_is_heard(values, expected):
 
 def test_speech_that_fills_the_clip_is_surer_than_speech_in_half_of_it():
     full, half = (
-        reason(SPOKEN | {"speech_share": share}, 4.0, VOCABULARY).findings["sound_kind"].confidence
+        reason(Measured(SPOKEN | {"speech_share": share}, 4.0, VOCABULARY)).findings["sound_kind"].confidence
         for share in (1.0, 0.5)
     )
     assert (full, half) == (1.0, 0.5)
@@ -204,7 +205,7 @@ def test_escalation_adds_tension_and_resolution_takes_it():
 
 def test_signals_are_what_stands_out_the_strongest_first():
     values = {"motion_mean": 0.04, "loudness_db": -8.0, "brightness": 0.3}
-    trace = reason(values | {"loudness_curve": [-60.0] * 20 + [-8.0] * 20}, 4.0, VOCABULARY)
+    trace = reason(Measured(values | {"loudness_curve": [-60.0] * 20 + [-8.0] * 20}, 4.0, VOCABULARY))
     assert [(signal.name, signal.level_pct, signal.course) for signal in trace.signals] == [
         ("loudness", 100, "rising"), ("brightness", -50, "steady"),
     ]  # fmt: skip
@@ -225,7 +226,7 @@ def tracked(*times_s, label=None):
 
 def test_people_and_objects_are_counted():
     objects = [tracked(0.0, label="dog"), tracked(0.0, label="dog"), tracked(0.0, label="car")]
-    trace = reason({"face_count": 1, "person_count": 3, "object_tracks": objects}, 4.0, VOCABULARY)
+    trace = reason(Measured({"face_count": 1, "person_count": 3, "object_tracks": objects}, 4.0, VOCABULARY))
     assert [(one.kind, one.what, one.count) for one in trace.present] == [
         ("person", "person", 3), ("object", "dog", 2), ("object", "car", 1),
     ]  # fmt: skip
@@ -238,7 +239,7 @@ def test_speech_changes_and_comings_and_goings_are_events_in_the_order_of_time()
         "motion_curve": [0.001] * 20 + [0.5] * 20,
         "people_tracks": [tracked(0.0, 0.5, 3.5), tracked(1.0, 1.5, 2.0)],
     }
-    events = reason(values, 4.0, VOCABULARY).events
+    events = reason(Measured(values, 4.0, VOCABULARY)).events
     assert [(event.kind, event.what, event.start_ms, event.end_ms) for event in events] == [
         ("speaks", "speech", 500, 1500),
         ("appears", "a person", 1000, 1000),
@@ -248,7 +249,7 @@ def test_speech_changes_and_comings_and_goings_are_events_in_the_order_of_time()
 
 
 def test_the_caption_is_a_sentence_of_what_is_seen_and_heard():
-    caption = reason({"motion_mean": 0.2, "brightness": 0.1} | SPOKEN, 4.0, VOCABULARY).caption
+    caption = reason(Measured({"motion_mean": 0.2, "brightness": 0.1} | SPOKEN, 4.0, VOCABULARY)).caption
     assert caption == "Strong motion, dark with speech."
 
 
@@ -316,7 +317,7 @@ def test_a_click_does_not_make_a_silent_clip_sound():
 
 
 def test_a_change_that_hardly_counts_leaves_the_course_ambiguous():
-    findings = reason({"motion_curve": [0.04] * 20 + [0.0735] * 20}, 4.0, VOCABULARY).findings
+    findings = reason(Measured({"motion_curve": [0.04] * 20 + [0.0735] * 20}, 4.0, VOCABULARY)).findings
     assert {reading.term for reading in findings["course"].readings} == {"rising", "steady"}
 
 

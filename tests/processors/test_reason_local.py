@@ -22,6 +22,7 @@ from processors.reason.local import Local
 from processors.reason.trace import TraceForm
 from processors.tiny_vlm import build_qwen3vl
 from store.errors import ModelUnavailable, SettingsError
+from tests.processors.made_questions import NOTHING
 
 VOCABULARY = load_vocabulary(DEFAULT_VOCABULARY)
 FORM = TraceForm(VOCABULARY)
@@ -59,7 +60,7 @@ def picture(number: int, seed: int) -> Picture:
 
 def question(seed: int, n_pictures: int = 2, text: str = "What is seen?") -> Question:
     pictures = tuple(picture(number, number) for number in range(1, n_pictures + 1))
-    return Question("clip", "Describe the clip.", text, pictures, seed, 4.0, {})
+    return Question("clip", "Describe the clip.", text, pictures, seed, NOTHING)
 
 
 def answers(engine: Local, questions: Sequence[Question]) -> list[Answer]:

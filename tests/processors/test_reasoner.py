@@ -12,9 +12,10 @@ from processors.reason.engine import Answer, Engine, NoAnswer, Picture, Question
 from processors.reason.grounding import ground
 from processors.reason.measured import Options as RulesOptions
 from processors.reason.measured import Rules
+from processors.reason.measures import Measured
 from processors.reason.prompt import Prompt, load_prompt
 from processors.reason.reasoner import Reasoner, Subject, folded
-from processors.reason.rules import Measured, reason
+from processors.reason.rules import reason
 from processors.reason.trace import Trace, TraceForm
 from store.errors import SettingsError, Unavailable
 from store.records import Json, Reasoning, Spent
@@ -38,7 +39,7 @@ VALUES = {
     "brightness": 0.5,
     "arousal": {"low": 0.8, "mid": 0.15, "high": 0.05},
 }
-TRUE = reason(VALUES, 4.0, VOCABULARY)
+TRUE = reason(Measured(VALUES, 4.0, VOCABULARY))
 LIE = Trace.model_validate(
     TRUE.model_dump()
     | {"present": ()}
@@ -294,7 +295,8 @@ def test_a_second_look_that_fails_leaves_the_first_one_standing() -> None:
 def checks_of(values: Any = VALUES, **changes: Any) -> dict[str, str]:
     """Claim to verdict of the true trace with some parts changed."""
     trace = Trace.model_validate(TRUE.model_dump() | changes)
-    found = ground(trace, Measured.of(values, 4.0, VOCABULARY), n_frames=8)
+    clip = Measured(values, 4.0, VOCABULARY)
+    found = ground(trace, reason(clip), clip, n_frames=8)
     return {check.claim: check.verdict for check in found.checks}
 
 
@@ -362,7 +364,7 @@ def test_neighbours_on_a_scale_are_half_as_far_apart_as_its_ends() -> None:
     def strength(term: str) -> float:
         findings = TRUE.findings | {"motion": {"readings": [{"term": term, "pct": 100}], "evidence": {}}}
         trace = Trace.model_validate(TRUE.model_dump() | {"findings": findings})
-        checks = ground(trace, Measured.of(VALUES, 4.0, VOCABULARY), 8).checks
+        checks = ground(trace, TRUE, Measured(VALUES, 4.0, VOCABULARY), 8).checks
         return next(check.score for check in checks if check.claim.startswith("motion is"))
 
     assert [strength(term) for term in ("low", "medium", "high")] == [0.0, 0.5, 1.0]
@@ -381,7 +383,7 @@ def test_the_rules_are_an_engine_like_any_other_and_are_never_kept() -> None:
 
 
 def test_rules_that_were_measured_are_never_contradicted_by_the_measurements() -> None:
-    assert ground(TRUE, Measured.of(VALUES, 4.0, VOCABULARY), 0).contradictions == ()
+    assert ground(TRUE, TRUE, Measured(VALUES, 4.0, VOCABULARY), 0).contradictions == ()
 
 
 @pytest.mark.parametrize(

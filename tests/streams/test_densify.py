@@ -13,6 +13,7 @@ import pytest
 from processors.decode import write_samples
 from processors.distill.vocabulary import DEFAULT_VOCABULARY, load_vocabulary
 from processors.reason.engine import Question, create_engine
+from processors.reason.measures import Measured
 from processors.reason.rules import reason
 from processors.reason.trace import Trace, TraceForm
 from processors.tiny import build_tiny_models
@@ -35,6 +36,7 @@ from streams.workers.densify import make_worker
 from tests.processors.made_clips import make_clip
 from tests.processors.made_endpoint import EndpointServer, Refuse, Say, serving_endpoints
 from tests.processors.made_json import made_json
+from tests.processors.made_questions import NOTHING
 
 VOCABULARY = load_vocabulary()
 FORM = TraceForm(VOCABULARY)
@@ -136,7 +138,7 @@ def serve() -> Iterator[Any]:
 
 def true_trace(body: Any) -> str:
     """The rules' trace with a caption of its own, so that nothing contradicts the measurements."""
-    trace = reason({"motion_mean": 0.02}, 4.0, VOCABULARY)
+    trace = reason(Measured({"motion_mean": 0.02}, 4.0, VOCABULARY))
     setting = {"readings": [{"term": "indoors", "pct": 80}], "evidence": {"frames": [1], "facts": []}}
     said = trace.model_dump()
     said["findings"]["setting"] = setting
@@ -300,7 +302,7 @@ def test_a_tiny_model_behind_a_server_is_an_engine_like_any_other(place: Place, 
 
     def answer(body: Any) -> str:
         text = body["messages"][-1]["content"][-1]["text"]
-        ((_, told),) = engine.answer([Question("c", "", text, (), body["seed"], 4.0, {})])
+        ((_, told),) = engine.answer([Question("c", "", text, (), body["seed"], NOTHING)])
         return str(getattr(told, "text", ""))
 
     for record in place.work(endpoint_profile(place, serve(answer), concurrency=1)).values():
