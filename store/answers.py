@@ -22,8 +22,7 @@ class AnswerStore:
         Raises:
             Unavailable: the storage is away.
         """
-        found = self._media.read_named(f"{_folder(clip_id)}/{recipe}.json")
-        return {} if found is None else json.loads(found)
+        return self._read(f"{_folder(clip_id)}/{recipe}.json")
 
     def put(self, clip_id: str, recipe: str, answers: Json) -> None:
         """Keep a clip's answers; durable on return.

@@ -56,15 +56,14 @@ letterbox 0.25 (a 4:3 picture), overlay 0.06 and false (a real corner logo is 0.
 
 def filtered(row: ClipRow, filters: tuple[Filter, ...], review: Mapping[str, Any] | None) -> Iterator[Decision]:
     """Each filter's decision on a clip; a person's review that keeps the clip answers for what a filter caught."""
-    wanted = review is not None and review["verdict"] == "keep"
+    person = keeper(review)
     for one in filters:
         score = row.get(one.column)
         if score is None:
             continue
         caught = one.catches(score)
-        if caught and wanted:
-            assert review is not None
-            verdict, reason, by = "keep", f"{one.found}; a person keeps it", review["by"]
+        if caught and person is not None:
+            verdict, reason, by = "keep", f"{one.found}; a person keeps it", person
         else:
             verdict, reason, by = (one.verdict, one.found, "rules") if caught else ("keep", "", "rules")
         yield Decision.model_validate(
@@ -77,3 +76,8 @@ def filtered(row: ClipRow, filters: tuple[Filter, ...], review: Mapping[str, Any
                 "by": by,
             }
         )
+
+
+def keeper(review: Mapping[str, Any] | None) -> str | None:
+    """Who keeps the clip, by its latest review; None where nobody does."""
+    return review["by"] if review is not None and review["verdict"] == "keep" else None

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from store.apparent_age import AgeLimits, judge_age
 from store.clips import ClipRow
 from store.errors import SettingsError
-from store.filters import FILTERS, Filter, filtered
+from store.filters import FILTERS, Filter, filtered, keeper
 from store.records import Decision, digest
 
 
@@ -119,46 +119,38 @@ def _licence(row: ClipRow, released: Mapping[str, Any]) -> Iterator[Decision]:
 
 
 def _outlier(row: ClipRow, options: GateOptions, review: Mapping[str, Any] | None) -> Iterator[Decision]:
-    if row.get("is_outlier") is None:
-        return
-    wanted = review is not None and review["verdict"] == "keep"
-    if wanted:
-        held, reason = False, "a person keeps it"
-    elif row["is_outlier"]:
-        held, reason = True, "fits no cluster; a review may keep it"
-    else:
-        held, reason = False, "is no outlier"
-    yield Decision(
-        rule="outlier",
-        verdict="hold" if held else "keep",
-        reason=reason,
-        score=float(row["outlier_score"]),
-        threshold=options.outlier_score,
-        by=review["by"] if review is not None and wanted else "clustering",
-    )
+    if row.get("is_outlier") is not None:
+        yield _flagged(
+            bool(row["is_outlier"]),
+            "fits no cluster; a review may keep it",
+            "is no outlier",
+            review,
+            rule="outlier",
+            score=float(row["outlier_score"]),
+            threshold=options.outlier_score,
+            by="clustering",
+        )
 
 
 def _reasoning(row: ClipRow, review: Mapping[str, Any] | None) -> Iterator[Decision]:
-    if row.get("is_contradicted") is None:
-        return
-    wanted = review is not None and review["verdict"] == "keep"
-    if wanted:
-        held, reason = False, "a person keeps it"
-    elif row["is_contradicted"]:
-        held, reason = (
-            True,
+    if row.get("is_contradicted") is not None:
+        yield _flagged(
+            bool(row["is_contradicted"]),
             "its description contradicts what was measured, also on a second look; a review may keep it",
+            "its description agrees with what was measured",
+            review,
+            rule="reasoning",
+            score=float(row["contradiction"]),
+            threshold=row.get("reason_limit"),
+            by=str(row["engine"]),
         )
-    else:
-        held, reason = False, "its description agrees with what was measured"
-    yield Decision(
-        rule="reasoning",
-        verdict="hold" if held else "keep",
-        reason=reason,
-        score=float(row["contradiction"]),
-        threshold=row.get("reason_limit"),
-        by=review["by"] if review is not None and wanted else str(row["engine"]),
-    )
+
+
+def _flagged(is_found: bool, found: str, fine: str, review: Mapping[str, Any] | None, **told: Any) -> Decision:
+    """The decision on a flag, which holds the clip unless a person keeps it."""
+    if (person := keeper(review)) is not None:
+        return Decision(verdict="keep", reason="a person keeps it", **told | {"by": person})
+    return Decision(verdict="hold" if is_found else "keep", reason=found if is_found else fine, **told)
 
 
 def _review(review: Mapping[str, Any] | None) -> Iterator[Decision]:
