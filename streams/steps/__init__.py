@@ -73,23 +73,28 @@ async def open_road(
     place.unfinished.mkdir(parents=True, exist_ok=True)
     embedding = Child("embed", "streams.workers.embed", str(place.data), place.profile, place.device)
     describing = Child("densify", "streams.workers.densify", str(place.data), place.profile, place.device, place.key)
-    about, measured = await asyncio.gather(
-        about_annotations(describing), measured_columns(embedding) if "persist" in names else _no_columns()
-    )
-    annotating = Annotating(about)
-    columns = (*measured, *annotating.columns) if "persist" in names else ()
+    annotating: Annotating | None = None
+    columns: tuple[Column, ...] = ()
+    if "persist" in names:
+        about, measured = await asyncio.gather(about_annotations(describing), measured_columns(embedding))
+        annotating = Annotating(about)
+        columns = (*measured, *annotating.columns)
     store = Store.open(place.data, columns)
     snapshots = place.data / "snapshots"
 
     def reader(name: str) -> Child:
         return Child(name, "streams.workers.segment", str(place.data), place.unfinished, place.chunk_s)
 
+    def persist() -> Step:
+        assert annotating is not None
+        return Persist(store, place.data, snapshots, clock, metrics.queryable, annotating, gate)
+
     make: dict[str, Callable[[], Step]] = {
         "segment": lambda: Segment(store, reader("segment")),
         "resume": lambda: Resume(store, reader("resume")),
         "embed": lambda: Embed(embedding),
         "densify": lambda: Densify(describing),
-        "persist": lambda: Persist(store, place.data, snapshots, clock, metrics.queryable, annotating, gate),
+        "persist": persist,
         "curate": lambda: Curate(place.data, place.concepts),
         "schedule": lambda: Schedule(store, clock),
         "train": lambda: Train(store, place.data, place.unfinished, clock),
@@ -100,15 +105,12 @@ async def open_road(
             metrics.absent.labels(processor, reason.partition("; ")[0]).set(1)
     else:
         embedding.kill()
-    if "densify" not in names:
+    if "densify" in names:
+        if (absent := (await about_annotations(describing)).absent) is not None:
+            metrics.absent.labels("reason", absent.partition("; ")[0]).set(1)
+    else:
         describing.kill()
-    elif about.absent is not None:
-        metrics.absent.labels("reason", about.absent.partition("; ")[0]).set(1)
     return store, [make[name]() for name in STEPS if name in names]
-
-
-async def _no_columns() -> tuple[Column, ...]:
-    return ()
 
 
 def _sweep(folder: Path) -> None:
