@@ -162,6 +162,15 @@ def load_reason(name_or_path: str | Path, models_folder: Path | None = None) -> 
     return ReasonLine(options=options, model=model, **own | files)
 
 
+def build_if_tiny(name_or_path: str | Path, models_folder: Path) -> None:
+    """Build the models of a tiny profile that are missing; those of others are pulled."""
+    if str(name_or_path).startswith("tiny"):
+        # Here, because it loads what every tiny model is built with: other profiles start without it.
+        from processors.tiny import build_tiny_models
+
+        build_tiny_models(models_folder, str(name_or_path))
+
+
 def processor_options(
     name_or_path: str | Path, processor_id: str, models_folder: Path | None = None
 ) -> dict[str, Any] | None:

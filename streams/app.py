@@ -23,6 +23,7 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
+from processors.reason import KEY_VARIABLE
 from store.errors import CliploomError, SettingsError
 from store.kafka import KafkaSettings
 from store.lock import hold
@@ -44,8 +45,6 @@ STOP_WITHIN_S = 3.2
 LEAVE_AFTER_S = 3.6
 """Whatever is still starting or stopping then is left where it is."""
 Clock = Callable[[], datetime]
-ENDPOINT_KEY = "CLIPLOOM_VLM_KEY"
-"""Environment variable with the secret of the endpoint that a profile's engine asks."""
 WRITER = "persist"
 """The step that writes the tables: of its workers one writes, and the others wait for its end."""
 
@@ -180,7 +179,7 @@ def main(arguments: Sequence[str] | None = None, clock: Clock = utc_now) -> int:
         parsed.device,
         media=parsed.media,
         gate=parsed.gate,
-        key=os.environ.get(ENDPOINT_KEY, ""),
+        key=os.environ.get(KEY_VARIABLE, ""),
     )
     try:
         options = AppOptions(

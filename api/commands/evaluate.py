@@ -11,6 +11,7 @@ from rich.progress import Progress
 
 from api.commands.output import AsJson, grid, local, show
 from api.commands.workers import Data, Device
+from processors.reason import KEY_VARIABLE
 from store.errors import InputError
 from store.records import Json
 
@@ -35,10 +36,9 @@ def annotation(
     from processors.device import choose_device, half_precision
     from processors.engine import Engine
     from processors.evaluation import KeptHere, evaluate
-    from processors.profile import load_profile
+    from processors.profile import build_if_tiny, load_profile
     from processors.reason.opening import open_reasoner
     from processors.reason.reasoner import Reasoner
-    from processors.tiny import build_tiny_models
     from store.store import Store
 
     models = data.resolve() / "models"
@@ -48,22 +48,17 @@ def annotation(
             raise InputError(f"{data} holds no store; give its folder with --data")
         store = Store.open(data)
         rows = store.clips.select(where="media_key IS NOT NULL", columns=["media_key"])[:clips]
-        if profile.startswith("tiny"):
-            build_tiny_models(models, profile)
+        build_if_tiny(profile, models)
         on = choose_device(device)
         measuring = Engine(load_profile(profile, models), on, half_precision(on))
         measuring.load()
-        key = os.environ.get("CLIPLOOM_VLM_KEY", "")
-        _, line, absent = open_reasoner(profile, models, KeptHere(), key)
-        loaded: list[Reasoner] = []
+        key = os.environ.get(KEY_VARIABLE, "")
+        first, line, absent = open_reasoner(profile, models, KeptHere(), key)
+        first.engine.load(device)
 
         def opened(seed: int, paraphrase: int | None) -> Reasoner:
             reasoner, _, _ = open_reasoner(profile, models, KeptHere(), key, seed, paraphrase)
-            if loaded:
-                reasoner.engine = loaded[0].engine
-            else:
-                reasoner.engine.load(device)
-                loaded.append(reasoner)
+            reasoner.engine = first.engine
             return reasoner
 
         with Progress(console=Console(stderr=True), disable=as_json) as progress:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from processors.distill.vocabulary import DEFAULT_VOCABULARY, load_vocabulary
-from processors.profile import ReasonLine, load_reason
+from processors.profile import ReasonLine, build_if_tiny, load_reason
 from processors.reason.engine import create_engine
 from processors.reason.prompt import load_prompt
 from processors.reason.reasoner import Answers, Reasoner
@@ -23,11 +23,7 @@ def open_reasoner(
         SettingsError: the profile's `[reason]` cannot work.
         ModelUnavailable: its model is missing and not optional.
     """
-    if profile_name.startswith("tiny"):
-        # Here, because it loads what every tiny model is built with: other profiles start without it.
-        from processors.tiny import build_tiny_models
-
-        build_tiny_models(models, profile_name)
+    build_if_tiny(profile_name, models)
     line = load_reason(profile_name, models)
     form = TraceForm(load_vocabulary(line.vocabulary or DEFAULT_VOCABULARY))
     prompt = load_prompt(line.prompt)

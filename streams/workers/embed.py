@@ -8,8 +8,7 @@ from processors.base import DecodedClip
 from processors.decode import read_samples
 from processors.device import choose_device, half_precision
 from processors.engine import Engine, Measured
-from processors.profile import load_profile
-from processors.tiny import build_tiny_models
+from processors.profile import build_if_tiny, load_profile
 from store.errors import NotFound
 from store.media import MediaStore
 from store.records import Clip, ClipEmbedded, Column
@@ -31,8 +30,7 @@ def make_worker(
     absent with the reason; for None it gives the columns that the profile measures, and loads nothing.
     """
     models = Path(data, "models")
-    if profile_name.startswith("tiny"):
-        build_tiny_models(models, profile_name)
+    build_if_tiny(profile_name, models)
     profile = load_profile(profile_name, models)
     media = open_media(data)
     on = choose_device(device)

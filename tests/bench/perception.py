@@ -25,8 +25,7 @@ from processors.base import DecodedClip
 from processors.decode import read_samples, write_samples
 from processors.device import choose_device, half_precision
 from processors.engine import Engine
-from processors.profile import load_profile
-from processors.tiny import build_tiny_models
+from processors.profile import build_if_tiny, load_profile
 from tests.processors.made_clips import MEDIA, RATE_HZ, heard, make_clip, seen
 
 VIDEOS = {
@@ -63,8 +62,7 @@ def measure(profile: str, group: int, device: str) -> dict[str, float]:
         took_s[processor_id] += seconds
 
     with tempfile.TemporaryDirectory() as folder:
-        if profile.startswith("tiny"):
-            build_tiny_models(Path(folder), profile)
+        build_if_tiny(profile, Path(folder))
         engine = Engine(load_profile(profile, Path(folder)), device, half_precision(device), timed)
         started_s = time.perf_counter()
         engine.load()

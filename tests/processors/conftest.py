@@ -1,5 +1,7 @@
 """The clips that every processor must cope with, and the whole engine on tiny models."""
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,11 @@ import torch
 from processors.base import DecodedClip
 from processors.engine import THREADS, Engine
 from processors.profile import Profile, create_profile, load_profile, profile_names
+from processors.reason.endpoint import Endpoint
 from processors.tiny import build_tiny_models
 from tests.processors.made_clips import RATE_HZ, face_frames, make_clip, noise, tone
+from tests.processors.made_endpoint import EndpointServer, serving_endpoints, traces
+from tests.processors.made_questions import FORM, Clock, made_engine
 
 
 @pytest.fixture(scope="session")
@@ -91,3 +96,31 @@ def once_each(models_folder: Path | None = None) -> list[tuple[Profile, list[str
         profiles.append((create_profile(name, needed, models=whole.models), new))
         covered |= kept
     return profiles
+
+
+# --- a server of chat completions, and engines that ask it --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Callable[..., EndpointServer]]:
+    """Makes servers (see `made_endpoint`)."""
+    with serving_endpoints() as serving:
+        yield serving
+
+
+@pytest.fixture
+def server(serve: Callable[..., EndpointServer]) -> EndpointServer:
+    """One that answers with random traces."""
+    return serve(traces(FORM.schema))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Time that passes only while somebody sleeps."""
+    return Clock()
+
+
+@pytest.fixture
+def make(server: EndpointServer, clock: Clock) -> Callable[..., Endpoint]:
+    """Makes engines that ask the server."""
+    return partial(made_engine, server, clock)

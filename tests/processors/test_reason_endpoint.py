@@ -4,8 +4,6 @@ import base64
 import json
 import logging
 import traceback
-from collections.abc import Callable, Iterator
-from functools import partial
 
 import httpx
 import pytest
@@ -14,39 +12,15 @@ from processors.reason.engine import Answer, Picture, create_engine
 from processors.reason.sse import EventStream
 from processors.reason.trace import Trace
 from store.errors import SettingsError
-from tests.processors.made_endpoint import MODEL, EndpointServer, Refuse, Say, clip_of, serving_endpoints, traces
+from tests.processors.made_endpoint import MODEL, Refuse, Say, clip_of, traces
 from tests.processors.made_questions import (
     FORM,
-    Clock,
     ask_about,
-    made_engine,
     outcomes_of,
     the_answer,
     the_reason,
     until_raised,
 )
-
-
-@pytest.fixture(scope="module")
-def serve() -> Iterator[Callable[..., EndpointServer]]:
-    with serving_endpoints() as serve:
-        yield serve
-
-
-@pytest.fixture
-def server(serve) -> EndpointServer:
-    return serve(traces(FORM.schema))
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def make(server, clock):
-    return partial(made_engine, server, clock)
-
 
 # --- what is asked, and what an answer is -----------------------------------------------------------------------
 

@@ -2,9 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from random import Random
 
 import anyio
@@ -13,10 +11,9 @@ import pytest
 
 from processors.reason.engine import Answer, NoAnswer
 from processors.reason.patience import LONGEST_PAUSE_S, Patience, wait_s
-from tests.processors.made_endpoint import MODEL, EndpointServer, Refuse, Say, clip_of, serving_endpoints, traces
+from tests.processors.made_endpoint import MODEL, Refuse, Say, clip_of
 from tests.processors.made_questions import (
     FORM,
-    Clock,
     ask_about,
     made_engine,
     outcomes_of,
@@ -24,28 +21,6 @@ from tests.processors.made_questions import (
     the_reason,
     until_raised,
 )
-
-
-@pytest.fixture(scope="module")
-def serve() -> Iterator[Callable[..., EndpointServer]]:
-    with serving_endpoints() as serve:
-        yield serve
-
-
-@pytest.fixture
-def server(serve) -> EndpointServer:
-    return serve(traces(FORM.schema))
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def make(server, clock):
-    return partial(made_engine, server, clock)
-
 
 # --- faults that pass -------------------------------------------------------------------------------------------
 
