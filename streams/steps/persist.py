@@ -44,6 +44,7 @@ from streams.runner import Failure, Publish, Step
 from streams.topics import TOPICS
 from trainer.bases import discard_bases
 
+_CALIBRATED = "the control vectors were calibrated"
 _MAINTAIN_EVERY_WRITES = 100
 """Chosen: 1,000 small fragments make a look-up 25 times slower; 100 writes leave it under twice."""
 
@@ -96,8 +97,8 @@ class Persist(Step):
         stored, proofs, links = await asyncio.to_thread(self._write, records)
         if links:
             await publish(links)
-        if any(isinstance(record, CalibrationRequested) for record in records):
-            await self._publish_calibrations(publish)
+        if any(isinstance(record, CalibrationRequested) for record in records) and await self._adopt(publish):
+            await publish(await asyncio.to_thread(self._due, _CALIBRATED))
         await self._tell_tokens(publish)
         for proof in proofs:
             await publish([proof, *tombstones(proof)])
@@ -105,17 +106,17 @@ class Persist(Step):
             await publish([ClipsStored(clip_ids=stored)])
         return {}
 
-    async def _publish_calibrations(self, publish: Publish) -> None:
-        """Adopt what was asked for, and have every clip annotated by it."""
+    async def _adopt(self, publish: Publish) -> bool:
+        """Adopt the calibrations that were asked for; whether there were any."""
         adopted = await asyncio.to_thread(self._calibrate)
         if adopted:
             await publish(adopted)
-            await publish(await asyncio.to_thread(self._due, "the control vectors were calibrated"))
+        return bool(adopted)
 
     async def idle(self, publish: Publish) -> None:
         if not self._caught_up:
-            await self._publish_calibrations(publish)
-            await publish(await asyncio.to_thread(self._due, "the recipe of annotations changed"))
+            why = _CALIBRATED if await self._adopt(publish) else "the recipe of annotations changed"
+            await publish(await asyncio.to_thread(self._due, why))
             changed, links = await asyncio.to_thread(self._catch_up)
             if links:
                 await publish(links)
