@@ -107,10 +107,15 @@ class Persist(Step):
         return {}
 
     async def _adopt(self, publish: Publish) -> bool:
-        """Adopt the calibrations that were asked for; whether there were any."""
+        """Adopt the calibrations that were asked for; whether there were any.
+
+        Told before they are written: a kill in between makes them anew, and one in the other order would leave the
+        topic, and every store that is built from it, without them.
+        """
         adopted = await asyncio.to_thread(self._calibrate)
         if adopted:
             await publish(adopted)
+            await asyncio.to_thread(self._fold, adopted)
         return bool(adopted)
 
     async def idle(self, publish: Publish) -> None:
@@ -147,14 +152,18 @@ class Persist(Step):
             raise Unavailable(f"the store could not be read: {error}") from error
 
     def _calibrate(self) -> list[CalibrationAdopted]:
-        """Make the calibrations that were asked for and not adopted yet; durable on return."""
+        """The calibrations that were asked for and are not adopted yet."""
         try:
             asked = self._store.calibrations.all(status="requested").values()
-            adopted = [self._adopted(body) for body in sorted(asked, key=lambda body: body["requested_at"])]
-            self._view.apply(adopted)
+            return [self._adopted(body) for body in sorted(asked, key=lambda body: body["requested_at"])]
+        except (OSError, RuntimeError) as error:
+            raise Unavailable(f"the store could not be read: {error}") from error
+
+    def _fold(self, records: Sequence[Record]) -> None:
+        try:
+            self._view.apply(records)
         except (OSError, RuntimeError) as error:
             raise Unavailable(f"the store could not be written: {error}") from error
-        return adopted
 
     def _adopted(self, asked: Json) -> CalibrationAdopted:
         made = self._annotating.calibrate(self._store)

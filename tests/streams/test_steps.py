@@ -510,3 +510,21 @@ async def test_a_calibration_that_a_killed_process_left_is_made_at_the_start(tmp
     published = Published()
     await persist.idle(published)
     assert [record.key for record in published.of(CalibrationAdopted)] == ["c1"]
+
+
+async def test_a_calibration_is_on_its_topic_before_the_store_has_it(tmp_path: Path, store: Store) -> None:
+    persist = Persist(store, tmp_path, tmp_path / "snapshots", lambda: NOW, StepMetrics().queryable, ANNOTATING)
+    seen: list[str] = []
+
+    async def publish(records: Sequence[Record]) -> None:
+        if any(isinstance(record, CalibrationAdopted) for record in records):
+            seen.extend(body["status"] for body in store.calibrations.all().values())
+            raise Passing("the process is killed here")
+
+    asked = CalibrationRequested(request_id="c1", by="Ada", reason="enough clips", requested_at=NOW)
+    with pytest.raises(Passing):
+        await persist.process([asked], publish)
+    assert seen == ["requested"]
+    published = Published()
+    await persist.process([asked], published)
+    assert [record.key for record in published.of(CalibrationAdopted)] == ["c1"]
