@@ -168,6 +168,6 @@ def _snapshot(console: Console, found: Findings) -> None:
         )
     else:
         kept = counted(snapshot["n_kept"], "clip")
-        console.print(f"{snapshot['tag']}: {kept} kept, {snapshot['n_dropped']} held or dropped")
+        console.print(f"{snapshot['tag']}: {kept} published, {snapshot['n_dropped']} dropped")
         console.print(f"digest {snapshot['digest']}", soft_wrap=True)
         console.print(str(snapshot["folder"]), soft_wrap=True)

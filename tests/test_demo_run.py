@@ -210,7 +210,7 @@ def test_the_report_names_everything_that_was_made(tmp_path: Path) -> None:
         "1 done", "refused: notes.txt: not a video", "dead letter of step segment: half.mp4: truncated",
         "2 clips, 5 s, in 1 cluster", "whose age nothing here can assess", "0.5 s", "too short",
         "0.91", "0.55", "calm is not ready: 1 clip is open, 8 are needed", "r1: concept calm, stage A: succeeded",
-        "final_loss: 0.1235", "demo: 1 clip kept, 1 held or dropped", "digest abc", "/s/demo",
+        "final_loss: 0.1235", "demo: 1 clip published, 1 dropped", "digest abc", "/s/demo",
         str(tmp_path / "map.png"),
     ):  # fmt: skip
         assert told in text, told
