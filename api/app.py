@@ -11,6 +11,7 @@ from api.problems import add_error_answers
 from api.routes import (
     annotations,
     clips,
+    clusters,
     concepts,
     dead,
     decisions,
@@ -23,6 +24,7 @@ from api.routes import (
     why,
 )
 from api.service import ApiSettings, Service, Streams, Texts
+from store.clusters.file import StateReader
 from store.records import utc_now
 from store.store import Store
 
@@ -50,16 +52,17 @@ def create_app(
         texts: compares texts with what clips show.
     """
     app = FastAPI(title="Cliploom", version="0.1.0", description=_DESCRIPTION)
-    app.state.service = Service(store, streams, settings, clock, texts)
+    app.state.service = Service(store, streams, settings, clock, texts, StateReader(store.folder))
     settings.uploads_folder.mkdir(parents=True, exist_ok=True)
     add_error_answers(app)
-    # `why` before `clips` and `footage`: the first route that matches answers.
+    # `why` and `clusters` before `clips` and `footage`: the first route that matches answers.
     for module in (
         status,
         why,
         annotations,
         inspect,
         footage,
+        clusters,
         clips,
         concepts,
         training,

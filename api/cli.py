@@ -5,6 +5,7 @@ import typer
 from api.commands import (
     annotations,
     clips,
+    clusters,
     dead,
     decisions,
     doctor,
@@ -39,6 +40,7 @@ app.command()(annotations.annotate)
 app.command()(annotations.calibrate)
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(evaluate.app, name="eval")
+app.command()(clusters.clusters)
 app.command()(training.concepts)
 app.command()(training.train)
 app.add_typer(snapshot.app, name="snapshot")

@@ -10,6 +10,7 @@ import anyio
 from anyio import to_thread
 from fastapi import Depends, Request
 
+from store.clusters.file import StateReader
 from store.records import Json, Record
 from store.store import Store
 
@@ -100,6 +101,7 @@ class Service:
     settings: ApiSettings
     clock: Callable[[], datetime]
     texts: Texts
+    clusters: StateReader
 
     def now_after(self, known: str | None) -> datetime:
         """The time, but always after `known` (ISO 8601): where the clock was put back, the last word still counts."""

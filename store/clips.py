@@ -80,6 +80,11 @@ _FIXED = (
     pa.field("is_outlier", pa.bool_()),
     pa.field("margin", pa.float32()),
     pa.field("is_boundary", pa.bool_()),
+    pa.field("next_cluster", pa.int32()),
+    pa.field("sample_threshold", pa.float64()),
+    pa.field("settled", pa.int64()),
+    pa.field("copies", pa.string()),
+    pa.field("is_keeper", pa.bool_()),
     pa.field("curation_recipe", pa.string()),
     # who is seen
     pa.field("identity_ids", pa.string()),
@@ -283,6 +288,10 @@ class ClipTable:
         rows.sort(key=lambda row: row["clip_id"])
         return rows[:limit]
 
+    def some(self, where: str, limit: int) -> list[str]:
+        """Ids of at most so many rows that meet a condition, whichever are found first."""
+        return [row["clip_id"] for row in self._table.search().select(["clip_id"]).where(where).limit(limit).to_list()]
+
     def nearest(
         self,
         vector: np.ndarray,
@@ -327,6 +336,19 @@ class ClipTable:
             return self._table.count_rows(where)
         except ValueError as error:
             raise _bad_condition(where, error) from error
+
+    def counts(self, column: str, where: str | None = None) -> dict[Any, int]:
+        """Number of rows by what a column holds, None included.
+
+        Raises:
+            InputError: a condition that is no SQL.
+        """
+        query = self._table.search().limit(None).select([column])
+        try:
+            values = (query.where(where) if where else query).to_arrow()[column].value_counts().to_pylist()
+        except (ValueError, RuntimeError) as error:
+            raise _bad_condition(where, error) from error
+        return {entry["values"]: entry["counts"] for entry in values}
 
     def delete(self, clip_ids: Sequence[str]) -> None:
         """Remove rows; a missing id is no error."""

@@ -19,6 +19,8 @@ from store.records import (
     ClipEmbedded,
     ClipSegmented,
     ClipsStored,
+    ClusterChanged,
+    ClustersFounded,
     ConceptChanged,
     DeadDropped,
     DeadLetter,
@@ -57,6 +59,8 @@ RECORD_TYPES: dict[str, type[Record]] = {
         IdentityDecided,
         CalibrationRequested,
         CalibrationAdopted,
+        ClustersFounded,
+        ClusterChanged,
         ConceptChanged,
         TokenReserved,
         TrainingRequested,
@@ -96,6 +100,11 @@ def _clip_densified_1(body: Json) -> Json:
     return body | {"annotation": body["annotation"] | told, "reasoning": None}
 
 
+def _clip_curated_1(body: Json) -> Json:
+    """Version 1 was of a clustering of all clips, which had no sample and knew no copies."""
+    return body | dict.fromkeys(("next_cluster", "sample_threshold", "copies", "is_keeper")) | {"settled": 0}
+
+
 def _training_requested_1(body: Json) -> Json:
     """Version 1 knew no trigger tokens."""
     return body | {"token": None}
@@ -109,6 +118,7 @@ def _removal_done_1(body: Json) -> Json:
 UPGRADES: Mapping[tuple[str, int], Upgrade] = {
     (DeadLetter.topic, 1): _dead_letter_1,
     (ClipDensified.topic, 1): _clip_densified_1,
+    (ClipCurated.topic, 1): _clip_curated_1,
     (TrainingRequested.topic, 1): _training_requested_1,
     (RemovalDone.topic, 1): _removal_done_1,
 }

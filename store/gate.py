@@ -8,6 +8,7 @@ import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class GateOptions:
     outlier_score: float = 0.9
     """GLOSH score from which a flagged clip waits for a person; clustering flags by the same number."""
 
-    @property
+    @cached_property
     def recipe(self) -> str:
         """Hash of the thresholds."""
         return digest(["gate", 3, asdict(self)])[:16]

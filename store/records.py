@@ -411,6 +411,7 @@ class ClipCurated(Record):
     """Where a clip lies among the others."""
 
     topic: ClassVar[str] = "clips.curated"
+    version: ClassVar[int] = 2
     clip_id: str
     cluster: int | None
     """None: noise."""
@@ -421,11 +422,61 @@ class ClipCurated(Record):
     margin: float | None
     """In [0, 1]: how much nearer its own cluster is than the next one; None with fewer than two clusters."""
     is_boundary: bool
+    next_cluster: int | None = None
+    """The cluster that `margin` is against."""
+    sample_threshold: float | None = None
+    """In (0, 1]: the clip stands for 1 / this many in the sample that is clustered; None: it is not in the sample."""
+    settled: int = 0
+    """How many times the sample had been clustered when the clip was placed."""
+    copies: str | None = None
+    """Id of the group of clips that show the same footage; None: there is no copy."""
+    is_keeper: bool | None = None
+    """Whether it is the best of its group."""
     recipe: str
 
     @property
     def key(self) -> str:
         return self.clip_id
+
+
+class ClustersFounded(Record):
+    """The space in which clips are compared was fitted."""
+
+    topic: ClassVar[str] = "clusters.founded"
+    foundation_id: str
+    """Hash of the space."""
+    n_clips: int
+    """Clips that were known then."""
+    space_key: str
+    """The space, in media storage: an npz file (`store.clusters.space`)."""
+    modalities: tuple[str, ...]
+    recipe: str
+
+    @property
+    def key(self) -> str:
+        return self.foundation_id
+
+
+class ClusterChanged(Record):
+    """A cluster was born, split off from another, was merged into another, or died."""
+
+    topic: ClassVar[str] = "clusters.changed"
+    event_id: str
+    kind: Literal["born", "split", "merged", "died"]
+    cluster: int
+    other: int | None
+    """What it split off from, or was merged into."""
+    n_clips: int
+    """Clips that it held, as far as the sample tells."""
+    settled: int
+    """How many times the sample had been clustered then."""
+    by: str
+    """`clustering`, or `people` where a decision on record asked for it."""
+    recipe: str
+
+    @property
+    def key(self) -> str:
+        return self.event_id
 
 
 class IdentityLinked(Record):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from store.answers import AnswerStore
 from store.clips import ClipRow
+from store.clusters.folder import forget_all
 from store.export import sha256_of
 from store.records import Json, RemovalDone, RemovalRequested, digest
 from store.removed import (
@@ -92,6 +93,7 @@ def remove(store: Store, request: RemovalRequested, snapshots_root: Path, now: d
     for clip_id in sorted(plan.clip_ids):
         answers.delete(clip_id)
     plan = replace(plan, media_keys=frozenset(delete_media(store, plan.media_keys)))
+    forget_all(store.folder)
     store.media.sweep(now - _LONGEST_WRITE)
     store.purge()
     return RemovalDone.model_validate(

@@ -18,6 +18,8 @@ DOCUMENTS = (
     "removals",
     "identity_decisions",
     "calibrations",
+    "foundations",
+    "cluster_events",
     "concepts",
     "tokens",
     "runs",
@@ -32,11 +34,14 @@ _CHOSEN = "store.json"
 class Store:
     """All that is durable.
 
+    folder: of the tables, and of what curation keeps beside them.
     videos: by video id; status is submitted, segmented, done, dead or removed.
     sources: by name; licence as last submitted, `released` (age, licence: who, why, when).
     reviews, removals: the ledger of people's decisions and the proofs of removal.
     identity_decisions: by decision id; merges, splits and what was undone.
     calibrations: by request id; requested or adopted.
+    foundations: by hash of the space that clips were compared in; the last has the most clips.
+    cluster_events: by event id; born, split, merged or died.
     concepts: by name; the last `concepts.changed`.
     tokens: by token; reserved for a concept or an identity, or removed: whose it was is forgotten.
     runs: by run id; requested, running, succeeded, failed or withdrawn.
@@ -44,6 +49,7 @@ class Store:
     dead_letters: by dead id; dead or replayed.
     """
 
+    folder: Path
     clips: ClipTable
     media: MediaStore
     videos: DocumentTable
@@ -52,6 +58,8 @@ class Store:
     removals: DocumentTable
     identity_decisions: DocumentTable
     calibrations: DocumentTable
+    foundations: DocumentTable
+    cluster_events: DocumentTable
     concepts: DocumentTable
     tokens: DocumentTable
     runs: DocumentTable
@@ -71,6 +79,7 @@ class Store:
         """
         database = connect(f"{folder}/{tables}")
         return cls(
+            folder=Path(folder),
             clips=ClipTable(database, columns),
             media=media or open_media(folder),
             **{name: DocumentTable(database, name) for name in DOCUMENTS},

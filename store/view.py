@@ -5,7 +5,7 @@ order across topics; the same set of records always gives the same rows. Only on
 of removed footage are refused (`store.removed`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +27,8 @@ from store.records import (
     ClipDensified,
     ClipEmbedded,
     ClipSegmented,
+    ClusterChanged,
+    ClustersFounded,
     ConceptChanged,
     DeadDropped,
     DeadLetter,
@@ -67,6 +69,11 @@ class Documents:
         if id_ not in self._bodies:
             self._bodies[id_] = self._table.get(id_)
         return self._bodies[id_]
+
+    def fetch(self, ids: Iterable[str]) -> None:
+        """Read documents that are going to be asked for, all at once."""
+        unread = [id_ for id_ in ids if id_ not in self._bodies]
+        self._bodies |= dict.fromkeys(unread) | self._table.get_many(unread)
 
     def all(self) -> dict[str, Json]:
         """Every document as changed so far, by id."""
@@ -159,6 +166,7 @@ class View:
             for clip_id in self._clips_touched_by(record, decisions):
                 by_clip.setdefault(clip_id, []).append(record)
         known = self._store.clips.get_many(by_clip)
+        tables["reviews"].fetch(f"clip:{clip_id}" for clip_id in by_clip)
         writes: list[ClipRow] = []
         changed: list[ClipRow] = []
         for clip_id, clip_records in sorted(by_clip.items()):
@@ -322,6 +330,14 @@ def _calibration(record: CalibrationRequested | CalibrationAdopted, tables: Tabl
     tables["calibrations"].put(record.request_id, body)
 
 
+def _founded(record: ClustersFounded, tables: Tables) -> None:
+    tables["foundations"].put(record.foundation_id, record.model_dump(mode="json") | {"status": "founded"})
+
+
+def _cluster_changed(record: ClusterChanged, tables: Tables) -> None:
+    tables["cluster_events"].put(record.event_id, record.model_dump(mode="json") | {"status": record.kind})
+
+
 def _concept(record: ConceptChanged, tables: Tables) -> None:
     body = record.model_dump(mode="json")
     tables["concepts"].put(record.concept, body | {"status": "ready" if record.ready else "waiting"})
@@ -411,6 +427,8 @@ _DOCUMENT_FOLDS: dict[type[Record], Callable[[Any, Tables], None]] = {
     DeadLetter: _dead,
     DeadReplayed: _letter_decided,
     DeadDropped: _letter_decided,
+    ClustersFounded: _founded,
+    ClusterChanged: _cluster_changed,
     ConceptChanged: _concept,
     TokenReserved: _token_reserved,
     TrainingRequested: _run_requested,

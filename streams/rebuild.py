@@ -58,6 +58,8 @@ ORDER = (
     "identities.decided",
     "calibrations.requested",
     "calibrations.adopted",
+    "clusters.founded",
+    "clusters.changed",
     "concepts.changed",
     "tokens.reserved",
     "training.requested",

@@ -74,6 +74,7 @@ def _print_clip(console: Console, answer: Json) -> None:
     )
     told = ("rule", "verdict", "score", "threshold", "by", "reason")
     console.print(grid("Decisions", told, [[decision[name] for name in told] for decision in answer["decisions"]]))
+    _print_place(console, answer["place"])
     failed = answer["failed"]
     rows = [(group, recipe, failed.get(group)) for group, recipe in _recipes(answer)]
     console.print(grid("Recipes", ("of", "recipe", "failed"), rows))
@@ -88,6 +89,24 @@ def _print_clip(console: Console, answer: Json) -> None:
         console.print(grid("Reviews", told, [[review[name] for name in told] for review in answer["reviews"]]))
     if answer["dead"]:
         console.print(f"dead in step {answer['dead']['step']}: {escape(answer['dead']['reason'])}")
+
+
+def _print_place(console: Console, place: Json) -> None:
+    """Where the clip lies among the others, in a line."""
+    if place["cluster_probability"] is None:
+        console.print("not placed among the others yet")
+        return
+    inside = place["cluster"] is not None
+    where = f"cluster {place['cluster']} ({place['cluster_probability']:.0%})" if inside else "no cluster"
+    margin = f", margin {text(place['margin'])} to cluster {text(place['next_cluster'])}"
+    told = [name for name, holds in (("an outlier", "is_outlier"), ("at a border", "is_boundary")) if place[holds]]
+    copies = f"; one of the copies {place['copies']}, " if place["copies"] else ""
+    kept = ("the one to keep" if place["is_keeper"] else "not the one to keep") if copies else ""
+    console.print(
+        f"in {where}{margin if place['next_cluster'] is not None else ''}, outlier score {text(place['outlier_score'])}"
+        f"{', ' if told else ''}{' and '.join(told)}{copies}{kept}",
+        highlight=False,
+    )
 
 
 def _recipes(answer: Json) -> list[tuple[str, Any]]:

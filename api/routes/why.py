@@ -14,6 +14,17 @@ from store.records import Decision, Json
 from store.tables import DocumentTable
 
 router = APIRouter(tags=["why"])
+_PLACE = (
+    "cluster",
+    "cluster_probability",
+    "outlier_score",
+    "is_outlier",
+    "margin",
+    "is_boundary",
+    "next_cluster",
+    "copies",
+    "is_keeper",
+)
 
 
 class Lineage(BaseModel):
@@ -71,6 +82,9 @@ class ClipWhy(BaseModel):
     lineage: Lineage
     reviews: list[Json]
     """Decisions of people on this clip and its source, in order of time."""
+    place: Json
+    """Where it lies among the others: cluster and its probability, outlier score, margin and the next cluster, copies.
+    GET /clips/{clip_id}/neighbourhood tells the nearest clips and their distances."""
     dead: Json | None
     """The dead letter that it ended in, if it did."""
 
@@ -126,6 +140,7 @@ def why_clip(clip_id: str, service: Given) -> ClipWhy:
             video_name=video.get("name"), released=source.get("released", {}), **{name: row[name] for name in place}
         ),
         reviews=_reviews(store.reviews, {("clip", clip_id), ("source", row["source"])}),
+        place={name: row[name] for name in _PLACE},
         dead=dead and {name: dead[name] for name in ("dead_id", "step", "reason", "status")},
     )
 

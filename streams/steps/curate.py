@@ -1,7 +1,8 @@
-"""Curate: clusters the stored clips, flags outliers and boundary cases, and says what each concept's subset is.
+"""Curate: places the stored clips in clusters, flags outliers and boundary cases, and says what each concept's subset
+is.
 
-Clustering reads everything, so it runs after every so many new clips and when no more come; a clip's own row
-changes only when its place does. The tables are read and clustered in a child process.
+What comes is placed at once; the sample that stands for all clips is clustered anew when enough of it is new, and when
+nothing has come in for a while. The tables are read and clustered in a child process.
 """
 
 import time
@@ -15,12 +16,11 @@ from streams.child import Child
 from streams.runner import Failure, Publish, Step
 
 _TIME_LIMIT_S = 3600.0
-_EVERY_SHARE = 0.2
-"""Clustering is due once this share of the clips clustered last time has come in anew; chosen: total cost stays
-within six times that of one clustering at the end."""
 _EVERY_AT_LEAST = 25
+"""Clips that are waited for, for no longer than `_LATEST_S`: a look at the tables costs the same for one."""
+_LATEST_S = 10.0
 _QUIET_S = 3.0
-"""... or when nothing has come in for this long."""
+"""All that is known counts once nothing has come in for this long."""
 
 
 class Curate(Step):
@@ -36,29 +36,30 @@ class Curate(Step):
         self._child = Child("curate", "streams.workers.curate", str(data), concepts)
         self._monotonic = monotonic
         self._waiting: set[str] = set()
-        self._stale = True
-        self._last_change_s = monotonic()
-        self._clustered = 0
+        self._is_settled = False
+        self._last_change_s = self._last_look_s = monotonic()
 
     async def process(self, records: Sequence[Record], publish: Publish) -> dict[int, Failure]:
         for record in records:
             if isinstance(record, ClipsStored):
                 self._waiting.update(record.clip_ids)
-        self._stale = True
+        self._is_settled = False
         self._last_change_s = self._monotonic()
-        if len(self._waiting) >= max(_EVERY_AT_LEAST, _EVERY_SHARE * self._clustered):
-            await self._curate(publish)
+        if len(self._waiting) >= _EVERY_AT_LEAST or self._monotonic() - self._last_look_s >= _LATEST_S:
+            await self._follow(publish, settle=False)
         return {}
 
     async def idle(self, publish: Publish) -> None:
-        if self._stale and self._monotonic() - self._last_change_s >= _QUIET_S:
-            await self._curate(publish)
+        if not self._is_settled and self._monotonic() - self._last_change_s >= _QUIET_S:
+            self._is_settled = not await self._follow(publish, settle=True)
 
     def stop(self) -> None:
         self._child.kill()
 
-    async def _curate(self, publish: Publish) -> None:
+    async def _follow(self, publish: Publish, settle: bool) -> bool:
+        """Follow the store; whether there is more to be placed anew."""
+        records, is_behind = await self._child.run((tuple(sorted(self._waiting)), settle), _TIME_LIMIT_S)
+        await publish(records)
         self._waiting.clear()
-        self._stale = False
-        self._clustered, changed = await self._child.run(None, _TIME_LIMIT_S)
-        await publish(changed)
+        self._last_look_s = self._monotonic()
+        return is_behind

@@ -1,21 +1,30 @@
-"""Clusters the stored clips and judges the concepts."""
+"""Follows the stored clips: clusters them and judges the concepts."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from store.clusters.curator import Curator
 from store.concepts import load_concepts
 from store.curation import curate
-from store.records import Record
+from store.records import ConceptChanged, Record
 from store.store import Store
 
 
-def make_worker(data: str, concepts: Path) -> Callable[[None, Any], tuple[int, list[Record]]]:
-    """A worker that gives the number of clips and the records of what changed."""
+Request = tuple[tuple[str, ...], bool]
+"""Ids of clips that came or changed; whether no more come, so that all that is known may count."""
+
+
+def make_worker(data: str, concepts: Path) -> Callable[[Request, Any], tuple[list[Record], bool]]:
+    """A worker that gives the records of what changed, and whether there is more to be placed anew."""
     store = Store.open(data)
     declared = load_concepts(concepts)
+    curator = Curator(store)
 
-    def work(request: None, emit: Callable[[Any], None]) -> tuple[int, list[Record]]:
-        return curate(store, declared)
+    def work(request: Request, emit: Callable[[Any], None]) -> tuple[list[Record], bool]:
+        clip_ids, settle = request
+        records = curator.follow(clip_ids, settle=settle)
+        judged = [one for one in curate(store, declared)[1] if isinstance(one, ConceptChanged)]
+        return [*records, *judged], curator.is_behind
 
     return work

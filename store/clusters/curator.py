@@ -1,0 +1,447 @@
+"""Clustering the clips of a store: what `state` does, on rows.
+
+Reads the tables; what changed comes back as records, for the one writer of the tables to store. The state lies in a
+file beside the tables and is written before its records are given out; what the tables do not show yet is given out
+again, so that a kill at any moment loses nothing and repeats nothing. Where the file is lost, the state is what the
+tables say: which clips are in the sample, in which clusters, in which space.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from store.clips import ClipRow, ClipTable
+from store.clusters.copies import Copy, copies_of
+from store.clusters.file import load_state, save_state
+from store.clusters.lineage import Event
+from store.clusters.options import ClusterOptions
+from store.clusters.sample import Sample, order_of
+from store.clusters.space import Space, Vectors
+from store.clusters.state import Clusters, PeopleSay, Places
+from store.modalities import chosen_columns
+from store.records import ClipCurated, ClusterChanged, ClustersFounded, Record, digest
+from store.store import Store
+from store.tables import sql_in
+
+ANNOTATED = "stage = 'densified'"
+CONTROL = "control"
+"""What steers a clip also tells it apart: it raised the purity bound of "lively" in the demo from .67 to .74."""
+_PLACE = (
+    "cluster",
+    "cluster_probability",
+    "outlier_score",
+    "is_outlier",
+    "margin",
+    "is_boundary",
+    "next_cluster",
+    "sample_threshold",
+    "settled",
+    "copies",
+    "is_keeper",
+    "curation_recipe",
+)
+_AT_ONCE = 1000
+"""Clips that are read and placed at once. Chosen: a few MB of vectors."""
+_SWEPT = 2000
+"""Clips whose cluster changed, or which lie in an older space, that are placed anew at a time."""
+_MOVED = 0.02
+"""Change of a probability, score or margin that is worth a write."""
+_NOISE = -1
+
+
+class Curator:
+    """Follows a store, from where its last process came to."""
+
+    def __init__(self, store: Store, options: ClusterOptions = ClusterOptions()) -> None:
+        self._store = store
+        self._in_flight: dict[str, ClipCurated] = {}
+        self._entries: list[Record] = []
+        self._stale: dict[int, int] = {}
+        self._obeyed = PeopleSay()
+        self._has_more = False
+        known = load_state(store.folder, options)
+        if known is None:
+            self.clusters = rebuilt(store, options)
+        else:
+            self.clusters, notes = known
+            self._in_flight = {body["clip_id"]: ClipCurated(**body) for body in notes["in_flight"]}
+            self._entries = [ClustersFounded(**body) for body in notes["founded"]]
+            self._entries += [ClusterChanged(**body) for body in notes["changed"]]
+            self._stale = {int(number): settled for number, settled in notes["stale"].items()}
+            self._obeyed = PeopleSay(tuple(map(tuple, notes["joined"])), tuple(notes["split"]))
+
+    def follow(
+        self, again: Collection[str] = (), people: PeopleSay = PeopleSay(), settle: bool = False
+    ) -> list[Record]:
+        """Take in what is new in the store, forget what is gone, and place again what lies elsewhere now.
+
+        Args:
+            again: ids of clips whose vectors may have changed.
+            settle: also cluster the sample anew if it changed at all, or people decided something.
+
+        Returns:
+            What the tables do not show yet: records of places, of clusters, and of the space.
+        """
+        shown = self._shown()
+        is_gone = self._forget(shown)
+        columns = self._columns()
+        for clip_ids in _in_parts(self._unseen(), _AT_ONCE):
+            self._take_in(clip_ids, columns, people)
+        self._look_again(sorted(set(again)))
+        if self._is_outgrown(columns, settle):
+            self._found(columns)
+        if is_gone or (settle and (self.clusters.unsettled or people != self._obeyed)):
+            self._settle(people)
+        self._tell_sample(shown)
+        self._sweep()
+        self._save()
+        return [*self._entries, *self._in_flight.values()]
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether more clips wait to be placed anew than were at the last time."""
+        return self._has_more or bool(self._stale)
+
+    # --- what the tables show ----------------------------------------------------------------------------
+
+    def _shown(self) -> dict[str, ClipCurated]:
+        """Places, as the tables show them, of the clips of the sample; drops what is in flight no longer."""
+        rows = self._store.clips.select(where="sample_threshold IS NOT NULL", columns=_PLACE)
+        rows += self._rows(self._in_flight, _PLACE)
+        shown = {row["clip_id"]: _place_of(row) for row in rows if row["settled"] is not None}
+        there = {row["clip_id"] for row in rows}
+        self._in_flight = {
+            clip_id: record
+            for clip_id, record in self._in_flight.items()
+            if clip_id in there and not _is_shown(shown.get(clip_id), record)
+        }
+        tables = {ClustersFounded: self._store.foundations, ClusterChanged: self._store.cluster_events}
+        self._entries = [one for one in self._entries if tables[type(one)].get(one.key) is None]
+        return {**shown, **self._in_flight}
+
+    def _forget(self, shown: Mapping[str, ClipCurated]) -> bool:
+        """Forget clips that the store no longer has; whether the sample or its model knew one."""
+        known = [one for one in {*self.clusters.sample.ids, *self.clusters.model_ids} if one not in shown]
+        there = {row["clip_id"] for row in self._rows(known, ())}
+        gone = set(known) - there
+        self.clusters.remove(gone)
+        return bool(gone)
+
+    def _unseen(self) -> list[str]:
+        """Ids of the annotated clips that were never placed."""
+        rows = self._store.clips.select(where=f"{ANNOTATED} AND settled IS NULL", columns=[])
+        return [row["clip_id"] for row in rows if row["clip_id"] not in self._in_flight]
+
+    def _columns(self) -> list[str]:
+        """Vector columns that clips are compared by; none while there are none."""
+        clips = self._store.clips
+        counts = {name: clips.count(f"{ANNOTATED} AND {name} IS NOT NULL") for name in clips.vector_columns}
+        chosen = chosen_columns(counts)
+        return [*chosen, CONTROL] if chosen or clips.count(ANNOTATED) else []
+
+    def _rows(self, clip_ids: Iterable[str], columns: Sequence[str]) -> list[ClipRow]:
+        return _rows(self._store.clips, clip_ids, columns)
+
+    # --- what becomes of clips ---------------------------------------------------------------------------
+
+    def _take_in(self, clip_ids: Sequence[str], columns: Sequence[str], people: PeopleSay) -> None:
+        """Place clips that come, and let some of them join the sample."""
+        ids, vectors = vectors_of(self._store.clips, clip_ids, columns)
+        if not ids:
+            return
+        if self.clusters.space is None:
+            self.clusters.begin(ids, vectors)
+            self._tell_founded()
+        elif self.clusters.wants_founding:
+            self._found(columns)
+        points = self._project(vectors)
+        known = np.isfinite(points).all(axis=1)
+        self.clusters.add([one for one, has in zip(ids, known, strict=True) if has], points[known])
+        if self.clusters.is_due:
+            self._settle(people)
+        self._tell(ids, points)
+
+    def _look_again(self, clip_ids: Sequence[str]) -> None:
+        """Place clips again that were placed before, by the vectors that they have now."""
+        space = self.clusters.space
+        if space is None:
+            return
+        for part in _in_parts(clip_ids, _AT_ONCE):
+            rows = [row for row in self._rows(part, _PLACE) if row["settled"] is not None]
+            shown = {row["clip_id"]: self._in_flight.get(row["clip_id"]) or _place_of(row) for row in rows}
+            ids, vectors = vectors_of(self._store.clips, list(shown), space.modalities)
+            points = self._project(vectors)
+            self.clusters.move(ids, points)
+            told = self._places(ids, points, {one: _copy_in(shown[one]) for one in ids})
+            self._in_flight.update((one.clip_id, one) for one in told if not _same(shown[one.clip_id], one))
+
+    def _is_outgrown(self, columns: Sequence[str], settle: bool) -> bool:
+        """Whether the space is of other modalities, or of few clips and now is the time to fit it to all of them."""
+        clusters = self.clusters
+        if not columns or clusters.space is None:
+            return False
+        if settle and clusters.is_young and clusters.n_clips > clusters.n_founded:
+            return True
+        return set(clusters.space.asked) != set(columns)
+
+    def _project(self, vectors: Vectors) -> np.ndarray:
+        assert self.clusters.space is not None
+        return self.clusters.space.project(vectors)
+
+    def _found(self, columns: Sequence[str]) -> None:
+        """Fit the space anew, to the clips of the sample."""
+        ids, vectors = vectors_of(self._store.clips, self.clusters.sample.ids, columns)
+        if not ids:
+            return
+        at = {one: row for row, one in enumerate(self.clusters.sample.ids)}
+        self.clusters.sample = self.clusters.sample.taken(np.array([at[one] for one in ids]))
+        self.clusters.found(vectors)
+        self._tell_founded()
+
+    def _settle(self, people: PeopleSay) -> None:
+        """Cluster the sample anew; clips of clusters that changed are to be placed anew."""
+        split = {a for pair in self.clusters.apart for a in pair}
+        events = self.clusters.settle(people)
+        self._obeyed = people
+        asked = {n for group in people.joined for n in group} | ({*people.split} - split)
+        for event in events:
+            self._entries.append(self._entry(event, asked))
+            changed = (event.number, _NOISE) if event.other is None else (event.number, event.other)
+            self._stale |= dict.fromkeys(changed, self.clusters.settled)
+
+    def _sweep(self) -> None:
+        """Place anew some of the clips outside the sample that lie in an older space or a changed cluster."""
+        if self.clusters.space is None:
+            return
+        self._has_more = False
+        room = _SWEPT
+        for where, number in self._outdated():
+            rows = self._store.clips.some(f"{ANNOTATED} AND sample_threshold IS NULL AND {where}", room)
+            ids = sorted(set(rows) - self._in_flight.keys())
+            if not rows and number is not None:
+                del self._stale[number]
+            for part in _in_parts(ids, _AT_ONCE):
+                found, vectors = vectors_of(self._store.clips, part, self.clusters.space.modalities)
+                self._tell(found, self._project(vectors))
+            room -= len(ids)
+            if room <= 0:
+                self._has_more = True
+                return
+
+    def _outdated(self) -> list[tuple[str, int | None]]:
+        """Conditions on the clips that are to be placed anew, and the cluster that each is for."""
+        old_space = f"settled IS NOT NULL AND curation_recipe <> '{self.clusters.recipe}'"
+        by_cluster: list[tuple[str, int | None]] = [
+            (f"{'cluster IS NULL' if number == _NOISE else f'cluster = {number}'} AND settled < {settled}", number)
+            for number, settled in sorted(self._stale.items())
+        ]
+        return [(old_space, None), *by_cluster]
+
+    # --- what is told ------------------------------------------------------------------------------------
+
+    def _tell(self, clip_ids: Sequence[str], points: np.ndarray) -> None:
+        """Tell where clips lie, float32 [N, D]; a row of NaN lies nowhere."""
+        copies = copies_of(self._store.clips, clip_ids)
+        self._in_flight.update((one.clip_id, one) for one in self._places(clip_ids, points, copies))
+        self._tell_copies(copies, set(clip_ids))
+
+    def _places(
+        self, clip_ids: Sequence[str], points: np.ndarray, copies: Mapping[str, Copy] | Mapping[str, Copy | None]
+    ) -> list[ClipCurated]:
+        """Where clips lie, float32 [N, D]."""
+        at = self.clusters.place(np.nan_to_num(points))
+        known = np.isfinite(points).all(axis=1)
+        sampled = dict(zip(self.clusters.sample.ids, self.clusters.sample.threshold.tolist(), strict=True))
+        return [
+            self._record(one, at if known[row] else None, row, sampled.get(one), copies.get(one))
+            for row, one in enumerate(clip_ids)
+        ]
+
+    def _tell_copies(self, copies: Mapping[str, Copy], told: set[str]) -> None:
+        """Tell the other clips of a group that there are more of them."""
+        rows = self._rows(set(copies) - told, _PLACE)
+        for row in rows:
+            if row["settled"] is not None:
+                known = self._in_flight.get(row["clip_id"]) or _place_of(row)
+                copy = copies[row["clip_id"]]
+                record = known.model_copy(update={"copies": copy.group, "is_keeper": copy.is_keeper})
+                if not _same(known, record):
+                    self._in_flight[row["clip_id"]] = record
+
+    def _tell_sample(self, shown: Mapping[str, ClipCurated]) -> None:
+        """Tell of the clips of the sample that lie elsewhere than the tables show, and of those that left it."""
+        sample = self.clusters.sample
+        at = self.clusters.own()
+        there = {**shown, **self._in_flight}
+        for row, clip_id in enumerate(sample.ids):
+            before = there.get(clip_id)
+            record = self._record(clip_id, at, row, float(sample.threshold[row]), _copy_in(before))
+            if before is None or not _same(before, record):
+                self._in_flight[clip_id] = record
+        for clip_id in sorted(there.keys() - set(sample.ids)):
+            if there[clip_id].sample_threshold is not None:
+                self._in_flight[clip_id] = there[clip_id].model_copy(update={"sample_threshold": None})
+
+    def _record(
+        self, clip_id: str, at: Places | None, row: int, threshold: float | None, copy: Copy | None
+    ) -> ClipCurated:
+        """A clip's place: row `row` of `at`; without it the clip has no vector, and nothing is known of it."""
+        options = self.clusters.options
+        cluster = None if at is None or at.cluster[row] < 0 else int(at.cluster[row])
+        score = 0.0 if at is None else float(at.outlier_score[row])
+        margin = None if at is None or np.isnan(at.margin[row]) else float(at.margin[row])
+        is_outlier = (
+            bool(self.clusters.numbers) and at is not None and cluster is None and score >= options.outlier_score
+        )
+        return ClipCurated(
+            clip_id=clip_id,
+            cluster=cluster,
+            cluster_probability=0.0 if at is None else float(at.probability[row]),
+            outlier_score=score,
+            is_outlier=is_outlier,
+            margin=margin,
+            is_boundary=margin is not None and margin < options.boundary_margin and not is_outlier,
+            next_cluster=None if at is None or at.next_cluster[row] < 0 else int(at.next_cluster[row]),
+            sample_threshold=threshold,
+            settled=self.clusters.settled,
+            copies=None if copy is None else copy.group,
+            is_keeper=None if copy is None else copy.is_keeper,
+            recipe=self.clusters.recipe,
+        )
+
+    def _tell_founded(self) -> None:
+        space = self.clusters.space
+        assert space is not None
+        self._entries.append(
+            ClustersFounded(
+                foundation_id=space.digest,
+                n_clips=self.clusters.n_founded,
+                space_key=self._store.media.put_bytes(space.to_bytes(), "npz"),
+                modalities=space.modalities,
+                recipe=self.clusters.recipe,
+            )
+        )
+
+    def _entry(self, event: Event, asked: set[int]) -> ClusterChanged:
+        told = {
+            "kind": event.kind,
+            "cluster": event.number,
+            "other": event.other,
+            "n_clips": round(event.mass),
+            "settled": self.clusters.settled,
+            "by": "people" if {event.number, event.other} & asked else "clustering",
+            "recipe": self.clusters.recipe,
+        }
+        return ClusterChanged.model_validate({"event_id": digest(told)[:32]} | told)
+
+    def _save(self) -> None:
+        def bodies(kind: type[Record]) -> list[object]:
+            return [one.model_dump(mode="json") for one in self._entries if isinstance(one, kind)]
+
+        notes = {
+            "in_flight": [record.model_dump(mode="json") for _, record in sorted(self._in_flight.items())],
+            "founded": bodies(ClustersFounded),
+            "changed": bodies(ClusterChanged),
+            "stale": {str(number): settled for number, settled in sorted(self._stale.items())},
+            "joined": self._obeyed.joined,
+            "split": self._obeyed.split,
+        }
+        save_state(self._store.folder, self.clusters, notes)
+
+
+def rebuilt(store: Store, options: ClusterOptions = ClusterOptions()) -> Clusters:
+    """The state as the tables tell it; settle it, and it is what it was."""
+    clusters = Clusters(options=options)
+    foundations = sorted(store.foundations.all().values(), key=lambda body: body["n_clips"])
+    if not foundations:
+        return clusters
+    clusters.space = Space.from_bytes(store.media.read(foundations[-1]["space_key"]))
+    clusters.n_founded = foundations[-1]["n_clips"]
+    clusters.n_clips = store.clips.count("settled IS NOT NULL")
+    events = store.cluster_events.all().values()
+    clusters.next_number = 1 + max((body["cluster"] for body in events), default=-1)
+    clusters.apart = tuple(
+        sorted(
+            (min(body["cluster"], body["other"]), max(body["cluster"], body["other"]))
+            for body in events
+            if body["kind"] == "split" and body["by"] == "people"
+        )
+    )
+    columns = clusters.space.modalities
+    where = "sample_threshold IS NOT NULL"
+    rows = store.clips.select(where=where, columns=["cluster", "sample_threshold", "settled", *columns])
+    clusters.settled = max((known["settled"] for known in (*rows, *events)), default=0)
+    points = clusters.space.project({name: _matrix(rows, name) for name in columns})
+    number = np.array([_NOISE if row["cluster"] is None else row["cluster"] for row in rows], np.int64)
+    clusters.sample = Sample(
+        ids=tuple(row["clip_id"] for row in rows),
+        order=np.array([order_of(row["clip_id"]) for row in rows]),
+        threshold=np.array([row["sample_threshold"] for row in rows], np.float64),
+        points=points,
+        cluster=number,
+        stratum=np.where(number >= 0, 2 * number, 1),
+    )
+    clusters.unsettled = len(rows)
+    return clusters
+
+
+def vectors_of(clips: ClipTable, clip_ids: Iterable[str], columns: Sequence[str]) -> tuple[list[str], Vectors]:
+    """Ids and vectors of those of some clips that are there, in order of the ids."""
+    rows = _rows(clips, clip_ids, columns)
+    return [row["clip_id"] for row in rows], {name: _matrix(rows, name) for name in columns}
+
+
+def _rows(clips: ClipTable, clip_ids: Iterable[str], columns: Sequence[str]) -> list[ClipRow]:
+    parts = _in_parts(sorted(clip_ids), _AT_ONCE)
+    return [row for ids in parts for row in clips.select(sql_in("clip_id", ids), columns)]
+
+
+def _matrix(rows: Sequence[ClipRow], name: str) -> np.ndarray:
+    """A modality of rows, float32 [N, D]; NaN where it is missing."""
+    found = [_vector(row[name], name) for row in rows]
+    size = next((len(one) for one in found if one is not None), 1)
+    missing = [np.nan] * size
+    return np.array([missing if one is None else one for one in found], np.float32).reshape(len(rows), size)
+
+
+def _vector(value: object, name: str) -> Sequence[float] | None:
+    return value["values"] if name == CONTROL and isinstance(value, dict) else value  # type: ignore[return-value]
+
+
+def _place_of(row: ClipRow) -> ClipCurated:
+    """The place that a row shows, as the record that told it."""
+    told = {name: row[name] for name in _PLACE if name != "curation_recipe"}
+    return ClipCurated.model_validate({"clip_id": row["clip_id"], "recipe": row["curation_recipe"]} | told)
+
+
+def _same(before: ClipCurated, now: ClipCurated) -> bool:
+    """Whether two places differ in nothing that is worth a write."""
+    exact = (
+        "cluster",
+        "is_outlier",
+        "is_boundary",
+        "next_cluster",
+        "sample_threshold",
+        "copies",
+        "is_keeper",
+        "recipe",
+    )
+    if any(getattr(before, name) != getattr(now, name) for name in exact) or (before.margin is None) != (
+        now.margin is None
+    ):
+        return False
+    soft = ("cluster_probability", "outlier_score", "margin")
+    return all(abs((getattr(before, name) or 0.0) - (getattr(now, name) or 0.0)) <= _MOVED for name in soft)
+
+
+def _copy_in(place: ClipCurated | None) -> Copy | None:
+    """The group of copies that a place tells of."""
+    return Copy(place.copies, bool(place.is_keeper)) if place is not None and place.copies is not None else None
+
+
+def _is_shown(shown: ClipCurated | None, told: ClipCurated) -> bool:
+    return shown is not None and shown.settled == told.settled and _same(shown, told)
+
+
+def _in_parts(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (ids[first : first + size] for first in range(0, len(ids), size))
