@@ -26,8 +26,8 @@ def order_of(clip_id: str) -> float:
 class Sample:
     """Clips that stand for others.
 
-    ids: of M clips, ascending. order, threshold: float64 [M]. points: float32 [M, D]. cluster: int64 [M],
-    number of the cluster that each is in; -1: none. stratum: int64 [M].
+    ids: of M clips, ascending. order, threshold: float64 [M]. points: float32 [M, D]. cluster: int64 [M], number of the
+    cluster that each was in when the sample was clustered last; -1: none. stratum: int64 [M].
     """
 
     ids: tuple[str, ...]
@@ -75,18 +75,17 @@ class Sample:
 def admitted(
     clip_ids: Sequence[str],
     points: np.ndarray,
-    cluster: np.ndarray,
     stratum: np.ndarray,
     thresholds: Mapping[int, float],
 ) -> Sample:
-    """Those of new clips that are kept: `points` float32 [N, D], `cluster` and `stratum` int64 [N].
+    """Those of new clips that are kept, in no cluster yet: `points` float32 [N, D], `stratum` int64 [N].
 
     Args:
         thresholds: by stratum; of one that is not there every clip is kept.
     """
     order = np.array([order_of(one) for one in clip_ids])
     limits = np.array([thresholds.get(int(one), 1.0) for one in stratum])
-    everyone = Sample(tuple(clip_ids), order, limits, points, cluster, stratum)
+    everyone = Sample(tuple(clip_ids), order, limits, points, np.full(len(order), -1), stratum)
     return everyone.taken(order < limits)
 
 

@@ -94,7 +94,7 @@ class Clusters:
     def add(self, clip_ids: Sequence[str], points: np.ndarray) -> None:
         """Take in clips that were never seen before: float32 [N, D], in the space, finite."""
         at = self.place(points)
-        kept = admitted(clip_ids, points, at.cluster, _strata(at), self.thresholds)
+        kept = admitted(clip_ids, points, _strata(at), self.thresholds)
         self.sample = self.sample.joined(kept)
         self.n_clips += len(clip_ids)
         self.unsettled += len(kept)

@@ -1,0 +1,167 @@
+"""The curator: what is in the tables, what goes, what a kill leaves, and what is left when the file is lost."""
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from store.clusters.curator import Curator, rebuilt
+from store.clusters.file import load_state, state_digest
+from store.clusters.folder import FOLDER
+from store.clusters.options import ClusterOptions
+from store.clusters.state import PeopleSay
+from store.errors import NotFound
+from store.records import ClipCurated, ClusterChanged, ClustersFounded, RemovalRequested
+from store.removal import remove
+from store.store import Store
+from store.view import View
+from tests.store.clusters.road import OPTIONS, PER_BATCH, batch, follow_to_the_end
+from tests.store.made_footage import COLUMNS, NOON, Video
+
+PLACE = ["cluster", "is_outlier", "is_boundary", "next_cluster", "sample_threshold", "copies", "curation_recipe"]
+
+
+@pytest.fixture
+def filled(store: Store) -> tuple[Store, Curator]:
+    """A store of ten batches and the curator that followed it."""
+    curator = Curator(store, OPTIONS)
+    for number in range(10):
+        View(store).apply(batch(number))
+        follow_to_the_end(store, curator)
+    return store, curator
+
+
+def test_every_clip_is_placed_and_the_clusters_are_the_looks(filled):
+    store, _ = filled
+    rows = store.clips.select(columns=["cluster", "visual", "settled", "sample_threshold", "margin"])
+    assert all(row["settled"] is not None for row in rows)
+    looks = [int(np.argmax(row["visual"])) for row in rows if row["cluster"] is not None]
+    assert adjusted_rand_score(looks, [row["cluster"] for row in rows if row["cluster"] is not None]) > 0.9
+    assert sum(row["cluster"] is not None for row in rows) > 0.8 * len(rows)
+    assert 0 < sum(row["sample_threshold"] is not None for row in rows) <= OPTIONS.capacity
+    events = store.cluster_events.all().values()
+    assert {body["kind"] for body in events} >= {"born"}
+    assert store.foundations.all()
+
+
+def test_nothing_new_is_nothing_to_tell(filled):
+    store, curator = filled
+    assert curator.follow(settle=True) == []
+    assert not curator.is_behind
+    assert Curator(store, OPTIONS).follow(settle=True) == []
+
+
+def test_what_the_tables_do_not_show_is_told_until_they_do(store):
+    View(store).apply(batch(0))
+    curator = Curator(store, OPTIONS)
+    first = curator.follow(settle=True)
+    assert {record.key for record in first if isinstance(record, ClipCurated)} == {
+        row["clip_id"] for row in store.clips.select(columns=[])
+    }
+    assert any(isinstance(record, ClustersFounded) for record in first)
+    assert curator.follow() == first
+    assert Curator(store, OPTIONS).follow() == first, "a process that starts anew tells it too"
+    View(store).apply(first)
+    assert curator.follow() == []
+
+
+def test_a_state_whose_file_is_lost_is_what_the_tables_say(filled):
+    store, curator = filled
+    curator.clusters.settle()
+    found = rebuilt(store, OPTIONS)
+    found.settle()
+    assert state_digest(found) == state_digest(curator.clusters)
+
+
+def test_removed_footage_is_in_nothing_that_curation_keeps(filled, tmp_path):
+    store, curator = filled
+    gone = Video("batch-3", n_clips=PER_BATCH)
+    request = RemovalRequested(
+        removal_id="r1", subject="video", subject_id=gone.video_id, by="Ada", reason="asked for", requested_at=NOON
+    )
+    proof = remove(store, request, tmp_path / "snapshots", NOON)
+    assert set(proof.clip_ids) == set(gone.clip_ids)
+    assert not (store.folder / FOLDER).exists()
+    View(store).apply([proof])
+    follow_to_the_end(store, curator)
+    known = load_state(store.folder, OPTIONS)
+    assert known is not None
+    assert set(gone.clip_ids).isdisjoint({*known[0].sample.ids, *known[0].model_ids})
+    content = (store.folder / FOLDER / "state.npz").read_bytes()
+    assert not any(clip_id.encode() in content for clip_id in gone.clip_ids)
+
+
+def test_clips_that_are_measured_anew_lie_elsewhere(filled):
+    store, curator = filled
+    records = [record for record in batch(2) if hasattr(record, "values")]
+    moved = [
+        record.model_copy(update={"values": record.values | {"visual": [0.0, 0.0, 0.0, 3.0]}}) for record in records
+    ]
+    View(store).apply(moved)
+    ids = [record.clip_id for record in moved]
+    View(store).apply(curator.follow(ids, settle=True))
+    follow_to_the_end(store, curator)
+    now = store.clips.get_many(ids).values()
+    like = store.clips.select(where="sample_threshold IS NOT NULL", columns=["cluster", "visual"])
+    fourth = {row["cluster"] for row in like if np.argmax(row["visual"]) == 3 and row["cluster"] is not None}
+    assert len({row["cluster"] for row in now}) == 1
+    assert {row["cluster"] for row in now} <= fourth
+
+
+def test_a_merge_by_people_reaches_every_row_and_its_event_says_who(filled):
+    store, curator = filled
+    alive = sorted(curator.clusters.numbers)[:2]
+    told = follow_to_the_end(store, curator, PeopleSay(joined=(tuple(alive),)))
+    merged = [one for one in told if isinstance(one, ClusterChanged) and one.kind == "merged"]
+    assert [(one.by, {one.cluster, one.other}) for one in merged[:1]] == [("people", set(alive))]
+    assert store.clips.count(f"cluster = {merged[0].cluster}") == 0
+
+
+def test_a_clip_of_an_older_program_is_placed_as_if_it_were_new(store):
+    View(store).apply(batch(0))
+    ids = [row["clip_id"] for row in store.clips.select(columns=[])]
+    curator = Curator(store, OPTIONS)
+    assert {one.key for one in curator.follow() if isinstance(one, ClipCurated)} == set(ids)
+    with pytest.raises(NotFound):
+        store.clips.get("no such clip")
+
+
+@pytest.mark.parametrize("kills", [6])
+def test_a_state_that_was_killed_at_random_moments_is_that_of_an_undisturbed_run(tmp_path: Path, kills: int):
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    n = 12
+    assert _run(undisturbed, n, None) == "done"
+    drawn = random.Random(7)
+    ends = [_run(disturbed, n, drawn.uniform(0.0, 1.5)) for _ in range(kills)]
+    assert "killed" in ends
+    assert _run(disturbed, n, None) == "done"
+    states = [load_state(folder, OPTIONS) for folder in (undisturbed, disturbed)]
+    assert state_digest(states[0][0]) == state_digest(states[1][0])
+    rows = [Store.open(folder, COLUMNS).clips.select(columns=PLACE) for folder in (undisturbed, disturbed)]
+    assert rows[0] == rows[1]
+
+
+def _run(folder: Path, n: int, kill_after_s: float | None) -> str:
+    """How a process that follows the store ended; it is killed so long after it was ready."""
+    command = [sys.executable, "-m", "tests.store.clusters.road", str(folder), str(n)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        if kill_after_s is None:
+            return process.stdout.readline().strip()
+        time.sleep(kill_after_s)
+        process.kill()
+        return "done" if process.stdout.readline() == "done\n" else "killed"
+
+
+def test_options_that_change_make_a_new_state_of_the_same_clips(filled):
+    store, _ = filled
+    other = Curator(store, ClusterOptions(capacity=60, min_cluster_size=6))
+    follow_to_the_end(store, other)
+    rows = store.clips.select(columns=["curation_recipe"])
+    assert {row["curation_recipe"] for row in rows} == {other.clusters.recipe}
