@@ -623,6 +623,25 @@ class TrainingRequested(Record):
         return self.run_id
 
 
+class TrainingDecided(Record):
+    """The scheduler decided to train a concept, or to wait, and why; told when that changed."""
+
+    topic: ClassVar[str] = "training.decided"
+    decision_id: str
+    concept: str
+    verdict: Literal["train", "wait"]
+    reason: str
+    run_id: str | None
+    """Of the run that was asked for; None where it waits."""
+    members_digest: str
+    """Of the subset that was judged."""
+    decided_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.decision_id
+
+
 class TrainingProgress(Record):
     """How far a run is."""
 

@@ -22,6 +22,7 @@ DOCUMENTS = (
     "cluster_events",
     "concepts",
     "tokens",
+    "training_decisions",
     "runs",
     "snapshots",
     "dead_letters",
@@ -44,6 +45,7 @@ class Store:
     cluster_events: by event id; born, split, merged or died.
     concepts: by name; the last `concepts.changed`.
     tokens: by token; reserved for a concept or an identity, or removed: whose it was is forgotten.
+    training_decisions: by decision id; train or wait.
     runs: by run id; requested, running, succeeded, failed or withdrawn.
     snapshots: by tag; requested, created, failed or withdrawn.
     dead_letters: by dead id; dead or replayed.
@@ -62,6 +64,7 @@ class Store:
     cluster_events: DocumentTable
     concepts: DocumentTable
     tokens: DocumentTable
+    training_decisions: DocumentTable
     runs: DocumentTable
     snapshots: DocumentTable
     dead_letters: DocumentTable

@@ -46,6 +46,7 @@ from store.records import (
     SnapshotFinished,
     SnapshotRequested,
     TokenReserved,
+    TrainingDecided,
     TrainingFinished,
     TrainingProgress,
     TrainingRequested,
@@ -349,6 +350,10 @@ def _token_reserved(record: TokenReserved, tables: Tables) -> None:
         tables["tokens"].put(record.token, reserved(record, told=True))
 
 
+def _training_decided(record: TrainingDecided, tables: Tables) -> None:
+    tables["training_decisions"].put(record.decision_id, record.model_dump(mode="json") | {"status": record.verdict})
+
+
 def _run_requested(record: TrainingRequested, tables: Tables) -> None:
     known = tables["runs"].get(record.run_id) or {"status": "requested"}
     tables["runs"].put(record.run_id, record.model_dump(mode="json") | known)
@@ -431,6 +436,7 @@ _DOCUMENT_FOLDS: dict[type[Record], Callable[[Any, Tables], None]] = {
     ClusterChanged: _cluster_changed,
     ConceptChanged: _concept,
     TokenReserved: _token_reserved,
+    TrainingDecided: _training_decided,
     TrainingRequested: _run_requested,
     TrainingProgress: _run_progress,
     TrainingFinished: _run_finished,

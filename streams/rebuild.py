@@ -62,6 +62,7 @@ ORDER = (
     "clusters.changed",
     "concepts.changed",
     "tokens.reserved",
+    "training.decided",
     "training.requested",
     "training.progress",
     "training.finished",

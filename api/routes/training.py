@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import FileResponse
 from pydantic import Field
 
@@ -45,6 +45,16 @@ def list_runs(service: Given) -> list[Json]:
     """Every run, the newest request first; without the ids of its clips."""
     runs = [{k: v for k, v in run.items() if k != "clip_ids"} for run in service.store.runs.all().values()]
     return sorted(runs, key=lambda run: run.get("requested_at", ""), reverse=True)
+
+
+@router.get("/decisions")
+def list_decisions(
+    service: Given, concept: Annotated[str | None, Query(description="Of one concept only")] = None
+) -> list[Json]:
+    """Every time that the scheduler came to decide otherwise, the newest first: train or wait, and why."""
+    told = service.store.training_decisions.all().values()
+    wanted = [body for body in told if concept in (None, body["concept"])]
+    return sorted(wanted, key=lambda body: (body["decided_at"], body["decision_id"]), reverse=True)
 
 
 @router.get("/{run_id}", responses=problems(404))

@@ -1,4 +1,4 @@
-"""Schedule: asks for a LoRA run when a concept is ready for one."""
+"""Schedule: asks for a LoRA run when a concept is ready for one, and tells why or why not whenever that changes."""
 
 import asyncio
 import logging
@@ -7,11 +7,18 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from store.documents import record_of
-from store.records import ConceptChanged, Record, TrainingFinished, TrainingRequested
+from store.records import (
+    ConceptChanged,
+    Record,
+    TrainingDecided,
+    TrainingFinished,
+    TrainingRequested,
+    digest,
+)
 from store.store import Store
 from store.tokens import tokens_of
 from streams.runner import Failure, Publish, Step
-from trainer.scheduler import PastRun, SchedulerSettings, SchedulerState, decide
+from trainer.scheduler import PastRun, SchedulerDecision, SchedulerSettings, SchedulerState, decide
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +47,8 @@ class Schedule(Step):
         self._finished: dict[str, TrainingFinished] = {}
         self._first_change: datetime | None = None
         self._last_change = clock()
-        self._told: dict[str, str] = {}
+        self._told: dict[str, tuple[str, str]] = {}
+        """Concept to the verdict and reason that were told last."""
 
     async def process(self, records: Sequence[Record], publish: Publish) -> dict[int, Failure]:
         self._last_change = self._clock()
@@ -61,15 +69,19 @@ class Schedule(Step):
         self._first_change = None
         state = await asyncio.to_thread(self._state)
         for decision in decide(state, now, self._settings):
-            if self._told.get(decision.concept) != decision.reason:
-                self._told[decision.concept] = decision.reason
+            if self._told.get(decision.concept) != (decision.verdict, decision.reason):
                 log.info("schedule: %s: %s: %s", decision.concept, decision.verdict, decision.reason)
+                await publish([decided(decision, state, now)])
+                self._told[decision.concept] = (decision.verdict, decision.reason)
             if decision.request is not None:
                 self._requested[decision.request.run_id] = decision.request
                 await publish([decision.request])
 
     def _state(self) -> SchedulerState:
         """What the store holds, with the records that came after it."""
+        if not self._told:
+            past = sorted(self._store.training_decisions.all().values(), key=lambda body: body["decided_at"])
+            self._told = {body["concept"]: (body["verdict"], body["reason"]) for body in past}
         concepts = {name: record_of(ConceptChanged, body) for name, body in self._store.concepts.all().items()}
         runs: dict[str, dict[str, Any]] = {
             run_id: {"status": "requested"} | request.model_dump(mode="json")
@@ -81,6 +93,20 @@ class Schedule(Step):
                 runs[run_id] |= finished.model_dump(mode="json")
         known = tuple((concepts | self._concepts).values())
         return SchedulerState(known, tuple(map(_past_run, runs.values())), tokens_of(self._store, "concept"))
+
+
+def decided(decision: SchedulerDecision, state: SchedulerState, now: datetime) -> TrainingDecided:
+    """The record of a decision."""
+    members = next(one.members_digest for one in state.concepts if one.concept == decision.concept)
+    told = {
+        "concept": decision.concept,
+        "verdict": decision.verdict,
+        "reason": decision.reason,
+        "run_id": decision.request and decision.request.run_id,
+        "members_digest": members,
+    }
+    decision_id = digest([told, now.isoformat()])[:32]
+    return TrainingDecided.model_validate(told | {"decision_id": decision_id, "decided_at": now})
 
 
 def _past_run(body: dict[str, Any]) -> PastRun:

@@ -10,7 +10,6 @@ from store.curation import curate
 from store.records import ConceptChanged, Record
 from store.store import Store
 
-
 Request = tuple[tuple[str, ...], bool]
 """Ids of clips that came or changed; whether no more come, so that all that is known may count."""
 

@@ -102,7 +102,7 @@ def add(clusters: Clusters, rows: np.ndarray, points: np.ndarray) -> None:
 
 
 def _agreement(names: list[str], sizes: list[int]) -> Iterator[str]:
-    yield "data      n        order    clusters  sample  ARI to full  to truth      full to truth  noise recall  full  s"
+    yield "data      n        order    clusters  sample  ARI to full  to truth      full to truth  noise recall full  s"
     for name in names:
         for n in sizes:
             points, truth = DATA[name](n)

@@ -28,6 +28,7 @@ from store.records import (
     SnapshotRequested,
     TokenReserved,
     TrackName,
+    TrainingDecided,
     TrainingFinished,
     TrainingRequested,
     digest,
@@ -397,10 +398,12 @@ async def test_a_concept_waits_until_its_token_is_reserved(store: Store) -> None
     await step.process([_ready()], published)
     clock.now += timedelta(seconds=11)
     await step.idle(published)
-    assert published == []
+    assert [(one.verdict, one.reason) for one in published.of(TrainingDecided)] == [  # type: ignore[attr-defined]
+        ("wait", "its trigger token is not reserved yet")
+    ]
     View(store).apply([TokenReserved(kind="concept", subject_id="calm", token="bakdom", reserved_at=NOW)])
     await step.idle(published)
-    assert [request.token for request in published] == ["bakdom"]  # type: ignore[attr-defined]
+    assert [request.token for request in published.of(TrainingRequested)] == ["bakdom"]  # type: ignore[attr-defined]
 
 
 async def test_a_ready_concept_is_asked_for_once_after_a_burst_has_settled(named: Store) -> None:
@@ -412,8 +415,12 @@ async def test_a_ready_concept_is_asked_for_once_after_a_burst_has_settled(named
     clock.now += timedelta(seconds=11)
     await step.idle(published)
     await step.idle(published)
-    (request,) = published
+    (request,) = published.of(TrainingRequested)
     assert isinstance(request, TrainingRequested)
+    first, then = published.of(TrainingDecided)
+    assert (first.verdict, first.run_id) == ("train", request.run_id)  # type: ignore[attr-defined]
+    assert then.verdict == "wait"  # type: ignore[attr-defined]
+    assert "under way" in then.reason  # type: ignore[attr-defined]
     assert (request.concept, request.stage, request.requested_by) == ("calm", "A", "scheduler")
 
 
@@ -428,7 +435,13 @@ async def test_a_restarted_scheduler_knows_what_was_asked_for(named: Store) -> N
     restarted = Schedule(named, clock)
     clock.now += timedelta(seconds=11)
     await restarted.idle(again)
-    assert again == []
+    assert again.of(TrainingRequested) == []
+    View(named).apply(again)
+    once_more = Published()
+    third = Schedule(named, clock)
+    clock.now += timedelta(seconds=11)
+    await third.idle(once_more)
+    assert once_more == [], "what was decided before is not told again"
 
 
 async def test_the_next_concept_is_trained_when_a_run_has_ended(named: Store) -> None:
@@ -437,7 +450,7 @@ async def test_the_next_concept_is_trained_when_a_run_has_ended(named: Store) ->
     await step.process([_ready("calm"), _ready("lively")], published)
     clock.now += timedelta(seconds=11)
     await step.idle(published)
-    (first,) = published
+    (first,) = published.of(TrainingRequested)
     ended = TrainingFinished(
         run_id=first.key,
         concept="calm",
@@ -451,7 +464,7 @@ async def test_the_next_concept_is_trained_when_a_run_has_ended(named: Store) ->
     await step.process([ended], published)
     clock.now += timedelta(seconds=11)
     await step.idle(published)
-    assert [request.concept for request in published] == ["calm", "lively"]  # type: ignore[attr-defined]
+    assert [request.concept for request in published.of(TrainingRequested)] == ["calm", "lively"]  # type: ignore[attr-defined]
 
 
 async def test_footage_that_never_ends_does_not_put_training_off_for_ever(named: Store) -> None:
@@ -461,7 +474,7 @@ async def test_footage_that_never_ends_does_not_put_training_off_for_ever(named:
         await step.process([_ready()], published)
         clock.now += timedelta(seconds=5)
         await step.idle(published)
-    assert [request.concept for request in published] == ["calm"]  # type: ignore[attr-defined]
+    assert [request.concept for request in published.of(TrainingRequested)] == ["calm"]  # type: ignore[attr-defined]
 
 
 # --- annotations that are due, and calibrations ------------------------------------------------------------------
