@@ -107,6 +107,12 @@ def _clip_curated_1(body: Json) -> Json:
     return body | dict.fromkeys(("next_cluster", "sample_threshold", "copies", "is_keeper")) | {"settled": 0}
 
 
+def _concept_changed_1(body: Json) -> Json:
+    """Version 1 counted videos alone, and knew one purity."""
+    told = {"n_sources": 0, "n_identities": 0, "n_distinct": body["n_eligible"], "effective_videos": 0.0, "n_asked": 0}
+    return body | told | {"purity_by_modality": {}, "how": "query"}
+
+
 def _training_requested_1(body: Json) -> Json:
     """Version 1 knew no trigger tokens."""
     return body | {"token": None}
@@ -121,6 +127,7 @@ UPGRADES: Mapping[tuple[str, int], Upgrade] = {
     (DeadLetter.topic, 1): _dead_letter_1,
     (ClipDensified.topic, 1): _clip_densified_1,
     (ClipCurated.topic, 1): _clip_curated_1,
+    (ConceptChanged.topic, 1): _concept_changed_1,
     (TrainingRequested.topic, 1): _training_requested_1,
     (RemovalDone.topic, 1): _removal_done_1,
 }

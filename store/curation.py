@@ -1,97 +1,160 @@
-"""Curation: one pass over the stored clips that says where each lies and what each concept's subset is.
+"""Judging the concepts: which clips each has, how pure they are, how much they hold, and whether that is enough.
 
-Reads the tables and writes only manifests into media storage (they are named by their content); what changed
-comes back as records, for the one writer of the tables to store.
+Reads the tables and writes only manifests into media storage (they are named by their content); what changed comes
+back as records, for the one writer of the tables to store. Vectors are read of at most a thousand clips a side,
+whichever come first in an order that is as good as random.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 
-from store.clips import ClipRow, ClipTable
-from store.clustering import Clustering, ClusterOptions, cluster
-from store.concepts import Concept, ConceptState, Member, concept_state, contrasts_of
-from store.errors import InputError
-from store.gate import GateOptions
-from store.modalities import chosen_columns
-from store.records import ClipCurated, ConceptChanged, Record, digest
+from store.clips import ClipRow
+from store.clusters.curator import vectors_of
+from store.clusters.sample import order_of
+from store.clusters.state import Clusters
+from store.concepts import Concept
+from store.diversity import diversity
+from store.duplicates import COLUMN
+from store.membership import ANNOTATED, Answers, Found, members_of, rows_of
+from store.purity import Asked, Purity, Side, purity
+from store.readiness import Standing, shortcomings
+from store.records import ConceptChanged, Json, digest
 from store.store import Store
 
-_ANNOTATED = "stage = 'densified'"
-_PLACE = ("cluster", "cluster_probability", "outlier_score", "is_outlier", "margin", "is_boundary")
+_VERSION = 2
+_COMPARED = 1_000
+"""Most clips of a side whose neighbourhoods are compared. Chosen: the bound of a pure concept is within .01 then."""
+_LIGHT = ("video_id", "source", "held_for", "identity_ids")
 
 
-def curate(store: Store, concepts: Sequence[Concept]) -> tuple[int, list[Record]]:
-    """Cluster the annotated clips and judge every concept.
+def judge_concepts(
+    store: Store,
+    concepts: Sequence[Concept],
+    clusters: Clusters,
+    answers: Mapping[str, Answers],
+    text_vectors: Mapping[str, Sequence[float]],
+) -> list[ConceptChanged]:
+    """A record for each concept whose state differs from what the store holds.
 
-    Returns:
-        Number of clips, and a record for each clip whose place and each concept whose state differs from what
-        the store holds.
+    Args:
+        answers: by concept, what people said of clips. text_vectors: by concept, of its text, where a model tells it.
     """
-    counts = {name: store.clips.count(f"{_ANNOTATED} AND {name} IS NOT NULL") for name in store.clips.vector_columns}
-    vector_columns = chosen_columns(counts)
-    columns = ["video_id", "held_for", "control", "curation_recipe", *_PLACE, *vector_columns]
-    rows = store.clips.select(where=_ANNOTATED, columns=columns)
-    clustering = _cluster(rows, vector_columns)
-    changed: list[Record] = [c for row, c in zip(rows, clustering.curated, strict=True) if _moved(row, c)]
-    clips = {row["clip_id"]: Member(row["clip_id"], row["video_id"], tuple(row["held_for"])) for row in rows}
-    points = dict(zip(clustering.clip_ids, clustering.points, strict=True))
-    members, faults = _members(store.clips, concepts, clips)
+    found = {
+        one.name: members_of(store.clips, one, clusters, answers.get(one.name, {}), text_vectors.get(one.name))
+        for one in concepts
+    }
     known = store.concepts.all()
-    for concept in concepts:
-        others = contrasts_of(concept, members, clips.values())
-        state = concept_state(concept, members[concept.name], others, points, clustering.recipe)
-        record = _announce(store, state, faults.get(concept.name))
-        if record.model_dump(mode="json") | {"status": None} != known.get(concept.name, {}) | {"status": None}:
-            changed.append(record)
-    return len(rows), changed
+    judged = [
+        _judged(store, one, found, clusters, answers.get(one.name, {}), known.get(one.name, {})) for one in concepts
+    ]
+    return [one for one in judged if _body(one) != known.get(one.concept, {}) | {"status": None}]
 
 
-def _cluster(rows: Sequence[ClipRow], vector_columns: Sequence[str]) -> Clustering:
-    vectors = {}
-    for name in vector_columns:
-        size = next((len(row[name]) for row in rows if row[name] is not None), None)
-        if size is not None:
-            missing = [np.nan] * size
-            vectors[name] = np.array([missing if row[name] is None else row[name] for row in rows], np.float32)
-    if rows:
-        # What steers a clip also tells it apart: it raised the purity bound of "lively" in the demo from .67 to .74.
-        vectors["control"] = np.array([row["control"]["values"] for row in rows], np.float32)
-    previous = {row["clip_id"]: row["cluster"] for row in rows if row["cluster"] is not None}
-    options = ClusterOptions(outlier_score=GateOptions().outlier_score)
-    return cluster([row["clip_id"] for row in rows], vectors, options, previous)
+def _body(record: ConceptChanged) -> Json:
+    return record.model_dump(mode="json") | {"status": None}
 
 
-def _moved(row: ClipRow, curated: ClipCurated) -> bool:
-    """Whether the clip's place differs from the row's (which keeps 32-bit numbers)."""
-    if row["curation_recipe"] != curated.recipe:
-        return True
-    now = [getattr(curated, name) for name in _PLACE]
-    return any(
-        abs(a - b) > 1e-6 if isinstance(a, float) and isinstance(b, float) else a != b
-        for a, b in zip(now, (row[name] for name in _PLACE), strict=True)
+def _judged(
+    store: Store,
+    concept: Concept,
+    found: Mapping[str, Found],
+    clusters: Clusters,
+    answers: Answers,
+    known: Json,
+) -> ConceptChanged:
+    """The concept's present state."""
+    members = found[concept.name]
+    ids = sorted(members.probabilities)
+    rows = rows_of(store.clips, ids, _LIGHT)
+    eligible = [one for one in ids if not rows[one]["held_for"]]
+    told = _purity(store, concept, found, clusters, answers, eligible)
+    held = diversity(_with_signatures(store, eligible, rows))
+    manifest = [
+        {
+            "clip_id": one,
+            "probability": members.probabilities[one],
+            "agreement": told[1].get(one),
+            "eligible": not rows[one]["held_for"],
+            "held_for": rows[one]["held_for"],
+        }
+        for one in ids
+    ]
+    standing = Standing(held.n_distinct, held.n_videos, held.n_sources, told[0].value, told[0].low)
+    reasons = shortcomings(concept, standing, bool(known.get("ready")))
+    if members.fault is not None:
+        reasons = (members.fault,)
+    content = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
+    return ConceptChanged(
+        concept=concept.name,
+        definition=concept.model_dump(mode="json"),
+        members_key=store.media.put_bytes(content, "json"),
+        members_digest=digest(manifest),
+        n_members=len(ids),
+        n_eligible=len(eligible),
+        n_asked=_asked(answers).n,
+        purity=told[0].value,
+        purity_low=told[0].low,
+        purity_by_modality=dict(told[0].by_modality),
+        how=members.how,
+        ready=not reasons,
+        reasons=reasons,
+        recipe=digest(["concept", _VERSION, concept.model_dump(mode="json"), clusters.recipe])[:16],
+        **asdict(held),
     )
 
 
-def _members(
-    clips: ClipTable, concepts: Sequence[Concept], annotated: dict[str, Member]
-) -> tuple[dict[str, list[Member]], dict[str, str]]:
-    """Members of every concept, and why the query of some could not be run."""
-    members: dict[str, list[Member]] = {}
-    faults: dict[str, str] = {}
-    for concept in concepts:
-        try:
-            found = clips.select(where=f"{_ANNOTATED} AND ({concept.query})", columns=[])
-        except InputError as error:
-            faults[concept.name] = str(error)
-            found = []
-        members[concept.name] = [annotated[row["clip_id"]] for row in found if row["clip_id"] in annotated]
-    return members, faults
+def _purity(
+    store: Store,
+    concept: Concept,
+    found: Mapping[str, Found],
+    clusters: Clusters,
+    answers: Answers,
+    eligible: Sequence[str],
+) -> tuple[Purity, dict[str, float]]:
+    """Purity of the clips that are open to use, and the agreement of those of them that were compared."""
+    if clusters.space is None:
+        return purity(Side(np.empty(0), {}), Side(np.empty(0), {}), np.empty(0), np.empty(0, bool), Asked()), {}
+    ids = _few(eligible)
+    against = _few(_contrast(store, concept, found))
+    members, contrast = (_side(store, one, clusters.space.modalities) for one in (ids, against))
+    labels = np.array([found[concept.name].probabilities[one] for one in ids])
+    confirmed = np.array([answers.get(one, False) for one in ids], bool)
+    told = purity(members, contrast, labels, confirmed, _asked(answers))
+    scores = {one: float(score) for one, score in zip(ids, told.agreement, strict=True) if np.isfinite(score)}
+    return told, scores
 
 
-def _announce(store: Store, state: ConceptState, fault: str | None) -> ConceptChanged:
-    manifest = json.dumps(state.manifest, sort_keys=True, separators=(",", ":")).encode()
-    record = state.record(store.media.put_bytes(manifest, "json"))
-    assert record.members_digest == digest(state.manifest)
-    return record if fault is None else record.model_copy(update={"ready": False, "reasons": (fault,)})
+def _contrast(store: Store, concept: Concept, found: Mapping[str, Found]) -> list[str]:
+    """The clips that a concept is told apart from: the members of its contrasts, or else every other clip."""
+    own = found[concept.name].probabilities.keys()
+    if concept.contrasts:
+        others = {one for name in concept.contrasts for one in found[name].probabilities}
+        return sorted(others - own)
+    rows = store.clips.select(ANNOTATED, columns=[])
+    return [row["clip_id"] for row in rows if row["clip_id"] not in own]
+
+
+def _few(clip_ids: Sequence[str]) -> list[str]:
+    """At most a thousand of the clips, in order of their ids."""
+    return sorted(sorted(clip_ids, key=order_of)[:_COMPARED])
+
+
+def _side(store: Store, clip_ids: Sequence[str], modalities: Sequence[str]) -> Side:
+    videos = {row["clip_id"]: row["video_id"] for row in rows_of(store.clips, clip_ids, ["video_id"]).values()}
+    numbers = {video: int(digest(video)[:12], 16) for video in set(videos.values())}
+    _, vectors = vectors_of(store.clips, clip_ids, modalities)
+    return Side(np.array([numbers[videos[one]] for one in clip_ids], np.int64), vectors)
+
+
+def _with_signatures(store: Store, clip_ids: Sequence[str], rows: Mapping[str, ClipRow]) -> list[ClipRow]:
+    """Rows of clips, with their signature where there are so few clips that copies can be counted."""
+    has = COLUMN in store.clips.schema.names and len(clip_ids) <= 2 * _COMPARED
+    signatures = rows_of(store.clips, clip_ids, [COLUMN]) if has else {}
+    return [rows[one] | signatures.get(one, {}) for one in clip_ids]
+
+
+def _asked(answers: Answers) -> Asked:
+    return Asked(len(answers), sum(answers.values()))

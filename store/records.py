@@ -556,19 +556,33 @@ class ConceptChanged(Record):
     """A concept's subset and what is known of it."""
 
     topic: ClassVar[str] = "concepts.changed"
+    version: ClassVar[int] = 2
     concept: str
     definition: Json
     """The entry of concepts.yaml that this was computed by."""
     members_key: str
-    """Manifest in media storage: JSON list of {"clip_id", "probability", "eligible", "held_for"}, by clip id."""
+    """Manifest in media storage: JSON list of {"clip_id", "probability", "agreement", "eligible", "held_for"}, by clip
+    id."""
     members_digest: str
     n_members: int
     n_eligible: int
     n_videos: int
     """Source videos among the eligible members."""
+    n_sources: int = 0
+    n_identities: int = 0
+    n_distinct: int = 0
+    """Eligible members, of which near copies count once."""
+    effective_videos: float = 0.0
+    """Videos that would give the same spread if each gave as many clips."""
+    n_asked: int = 0
+    """Members, and clips that were members, that people were asked about."""
     purity: float | None
     purity_low: float | None
     """Lower end of the 95% interval of `purity`."""
+    purity_by_modality: dict[str, float] = {}
+    """By the neighbourhoods in each modality alone."""
+    how: str = "query"
+    """What found the members."""
     ready: bool
     reasons: tuple[str, ...]
     """Why it is not ready; empty where it is."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from store.clusters.curator import Curator
 from store.concepts import load_concepts
-from store.curation import curate
-from store.records import ConceptChanged, Record
+from store.curation import judge_concepts
+from store.records import Record
 from store.store import Store
 
 Request = tuple[tuple[str, ...], bool]
@@ -23,7 +23,7 @@ def make_worker(data: str, concepts: Path) -> Callable[[Request, Any], tuple[lis
     def work(request: Request, emit: Callable[[Any], None]) -> tuple[list[Record], bool]:
         clip_ids, settle = request
         records = curator.follow(clip_ids, settle=settle)
-        judged = [one for one in curate(store, declared)[1] if isinstance(one, ConceptChanged)]
+        judged = judge_concepts(store, declared, curator.clusters, {}, {})
         return [*records, *judged], curator.is_behind
 
     return work

@@ -1,0 +1,177 @@
+"""Membership: which clips are a concept's, and how surely each.
+
+By a query, a clip is as surely a member as its readings say that it has the terms that made it match. By examples, it
+is a member where it lies nearer to them than the clips that are told apart from them; by a text, where a model finds
+that it shows it, or where its string holds the words; by a cluster, as surely as it is in it. A person's answer stands
+above all of these.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from store.clips import ClipRow, ClipTable
+from store.clusters.curator import vectors_of
+from store.clusters.sample import order_of
+from store.clusters.state import Clusters
+from store.concepts import Concept
+from store.errors import InputError
+from store.purity import PEOPLE_ERR
+from store.tables import sql_in
+
+ANNOTATED = "stage = 'densified'"
+TEXT_COLUMN = "visual_text"
+_CANDIDATES = 5_000
+"""Most clips that a concept of examples or of a text may have. Chosen: the index finds them in 0.1 s."""
+_NEAR_SHARE = 0.05
+"""Share of all clips that are as near to an example as a clip that is as likely a member as not. Chosen."""
+_LEAST = 0.5
+"""Probability from which a clip that lies near examples, or shows a text, is a member."""
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_LITERAL = re.compile(r"'((?:[^']|'')*)'")
+
+Answers = Mapping[str, bool]
+"""Clip id to whether a person says that it belongs."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A concept's clips: probability by clip id; `how` tells people what found them, `fault` why nothing could."""
+
+    probabilities: Mapping[str, float]
+    how: str
+    fault: str | None = None
+
+
+def members_of(
+    clips: ClipTable,
+    concept: Concept,
+    clusters: Clusters,
+    answers: Answers,
+    text_vector: Sequence[float] | None = None,
+) -> Found:
+    """The clips of a concept.
+
+    Args:
+        clusters: the space that examples are compared in.
+        text_vector: of the concept's text, where the profile has a model for it.
+    """
+    try:
+        if concept.query is not None:
+            found = Found(_by_query(clips, concept.query), "query")
+        elif concept.examples:
+            found = Found(_by_examples(clips, concept.examples, clusters), "examples, in the joint space")
+        elif concept.text is not None:
+            found = _by_text(clips, concept.text, text_vector)
+        else:
+            rows = clips.select(f"{ANNOTATED} AND cluster = {concept.cluster}", columns=["cluster_probability"])
+            found = Found({row["clip_id"]: row["cluster_probability"] for row in rows}, "cluster")
+    except InputError as error:
+        return Found({}, concept.kind, str(error))
+    asked = clips.get_many(clip_id for clip_id, belongs in answers.items() if belongs)
+    people = {row["clip_id"]: 1.0 - PEOPLE_ERR for row in asked.values() if row["stage"] == "densified"}
+    told = {one: p for one, p in found.probabilities.items() if answers.get(one, True)}
+    return Found(told | people, found.how)
+
+
+def _by_query(clips: ClipTable, query: str) -> dict[str, float]:
+    attributes = [name for name in _attributes(clips) if name in set(_WORD.findall(query))]
+    rows = clips.select(f"{ANNOTATED} AND ({query})", columns=["readings", *attributes])
+    literals = {one.replace("''", "'") for one in _LITERAL.findall(query)}
+    return {row["clip_id"]: _by_readings(row, attributes, literals) for row in rows}
+
+
+def _attributes(clips: ClipTable) -> list[str]:
+    return [field.name for field in clips.schema if field.metadata and field.metadata.get(b"kind") == b"text"]
+
+
+def _by_readings(row: ClipRow, attributes: Sequence[str], literals: set[str]) -> float:
+    """Product over the attributes of the probability of the terms that the condition names, or does not name."""
+    probability = 1.0
+    for attribute in attributes:
+        readings = (row["readings"] or {}).get(attribute)
+        if not readings or row[attribute] is None:
+            continue
+        named = sum(p for term, p in readings.items() if term in literals)
+        unnamed = sum(p for term, p in readings.items() if term not in literals)
+        probability *= named if row[attribute] in literals else unnamed
+    return min(1.0, probability)
+
+
+def _by_examples(clips: ClipTable, examples: Sequence[str], clusters: Clusters) -> dict[str, float]:
+    """Clips that lie as near to an example as few do: the probability is logistic in the distance to the nearest, a
+    half where 5 % of all clips are as near, and as steep as their distances spread.
+
+    Raises:
+        InputError: an example is not in the store.
+    """
+    if clusters.space is None or not len(clusters.sample):
+        return {}
+    columns = clusters.space.modalities
+    there, vectors = vectors_of(clips, examples, columns)
+    missing = sorted(set(examples) - set(there))
+    if missing:
+        raise InputError(f"examples {', '.join(missing)} are not in the store; name clips that `cliploom search` lists")
+    centres = clusters.space.project(vectors).astype(np.float64)
+    centres = centres[np.isfinite(centres).all(axis=1)]
+    if not len(centres):
+        return {}
+    usual = np.sort(_to_nearest(clusters.sample.points, centres))
+    middle = float(usual[max(0, math.ceil(_NEAR_SHARE * len(usual)) - 1)])
+    scale = max(1e-9, float(usual.std()) / 4.0)
+    near = _candidates(clips, examples, columns)
+    ids, vectors = vectors_of(clips, near, columns)
+    away = _to_nearest(clusters.space.project(vectors), centres)
+    chances = 1.0 / (1.0 + np.exp(np.clip((away - middle) / scale, -50, 50)))
+    told = {one: float(p) for one, p in zip(ids, chances, strict=True) if p >= _LEAST}
+    return told | dict.fromkeys(examples, 1.0 - PEOPLE_ERR)
+
+
+def _to_nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    apart = np.linalg.norm(np.nan_to_num(points, nan=1e6)[:, None].astype(np.float64) - centres[None], axis=2)
+    return apart.min(axis=1)
+
+
+def _candidates(clips: ClipTable, examples: Sequence[str], columns: Sequence[str]) -> set[str]:
+    """Annotated clips near one of the examples in one of the modalities."""
+    found = set(examples)
+    rows = clips.get_many(examples).values()
+    each = max(50, _CANDIDATES // max(1, len(rows) * len(columns)))
+    for row in rows:
+        for column in set(columns) & set(clips.vector_columns):
+            if row[column] is not None:
+                near = clips.nearest(np.asarray(row[column]), column, ANNOTATED, each, columns=[])
+                found.update(one["clip_id"] for one in near)
+    return found
+
+
+def _by_text(clips: ClipTable, text: str, vector: Sequence[float] | None) -> Found:
+    """Clips that show a text: a standard deviation more like it than the likeness of clips usually exceeds by two."""
+    if vector is None or TEXT_COLUMN not in clips.vector_columns:
+        rows = clips.matching(text, ANNOTATED, _CANDIDATES)
+        words = {word.lower() for word in _WORD.findall(text)}
+        whole = [row for row in rows if words <= {word.lower() for word in _WORD.findall(row["conditioning"])}]
+        return Found({row["clip_id"]: 1.0 for row in whole}, "words of the strings")
+    near = clips.nearest(np.asarray(vector), TEXT_COLUMN, ANNOTATED, _CANDIDATES, columns=[])
+    if not near:
+        return Found({}, "what a model sees")
+    sample = sorted(near, key=lambda row: order_of(row["clip_id"]))[:1_000]
+    likeness = np.array([1.0 - row["_distance"] for row in sample])
+    spread = max(1e-9, float(likeness.std()))
+    found = {}
+    for row in near:
+        above = (1.0 - row["_distance"] - float(likeness.mean())) / spread - 2.0
+        found[row["clip_id"]] = 1.0 / (1.0 + math.exp(-4.0 * above))
+    return Found({one: p for one, p in found.items() if p >= _LEAST}, "what a model sees")
+
+
+def rows_of(clips: ClipTable, clip_ids: Sequence[str], columns: Sequence[str]) -> dict[str, ClipRow]:
+    """Some columns of rows, by clip id."""
+    found: dict[str, ClipRow] = {}
+    for first in range(0, len(clip_ids), 1_000):
+        rows = clips.select(sql_in("clip_id", clip_ids[first : first + 1_000]), columns)
+        found.update((row["clip_id"], row) for row in rows)
+    return found

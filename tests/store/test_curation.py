@@ -1,0 +1,119 @@
+"""Judging concepts on a store."""
+
+import json
+
+import pytest
+
+from store.clusters.state import Clusters
+from store.codec import decode, encode
+from store.concepts import Concept
+from store.curation import judge_concepts
+from store.records import ReviewDecided
+from store.view import View
+from tests.store.made_footage import NOON
+from tests.store.made_looks import curated, put_video
+
+LEAST = {"min_clips": 4, "min_videos": 2, "purity": 0.5}
+WIDE = Concept(name="wide", description="D.", query="shot_scale = 'wide'", contrasts=("close",), **LEAST)
+CLOSE = Concept(name="close", description="D.", query="shot_scale = 'close'", contrasts=("wide",), **LEAST)
+
+
+@pytest.fixture
+def made(store):
+    for i in range(4):
+        put_video(store, f"w{i}", ["wide"] * 6, seed=i, source="park" if i else "beach")
+        put_video(store, f"c{i}", ["close"] * 6, seed=i)
+    return store, curated(store).clusters
+
+
+def judged(store, clusters, answers=None, concepts=(WIDE, CLOSE)):
+    found = judge_concepts(store, concepts, clusters, answers or {}, {})
+    return {record.concept: record for record in found}
+
+
+def test_a_pure_concept_is_ready_and_says_what_it_holds(made):
+    store, clusters = made
+    wide = judged(store, clusters)["wide"]
+    assert (wide.n_members, wide.n_eligible, wide.n_videos, wide.n_sources) == (24, 24, 4, 2)
+    assert wide.purity > 0.9
+    assert 0.5 < wide.purity_low < wide.purity
+    assert wide.ready
+    assert wide.reasons == ()
+    assert "visual" in wide.purity_by_modality
+    assert wide.effective_videos == pytest.approx(4.0)
+    manifest = json.loads(store.media.read(wide.members_key))
+    assert len(manifest) == 24
+    assert all(member["eligible"] and member["agreement"] > 0.6 for member in manifest)
+
+
+def test_what_the_store_holds_already_is_not_told_again(made):
+    store, clusters = made
+    View(store).apply(list(judged(store, clusters).values()))
+    assert judged(store, clusters) == {}
+
+
+def test_an_answer_changes_the_subset_and_its_purity_at_once(made):
+    store, clusters = made
+    first = judged(store, clusters)["wide"]
+    ids = [member["clip_id"] for member in json.loads(store.media.read(first.members_key))]
+    told = judged(store, clusters, {"wide": dict.fromkeys(ids[:12], True) | {ids[12]: False}})["wide"]
+    assert told.n_members == 23
+    assert told.n_asked == 13
+    assert told.purity_low != first.purity_low
+
+
+def test_a_clip_that_is_held_is_a_member_and_counts_for_nothing(made):
+    store, clusters = made
+    first = judged(store, clusters)["wide"]
+    dropped = json.loads(store.media.read(first.members_key))[0]["clip_id"]
+    review = ReviewDecided(
+        decision_id="d1",
+        subject="clip",
+        subject_id=dropped,
+        verdict="drop",
+        by="Ada",
+        reason="it is not",
+        decided_at=NOON,
+    )
+    View(store).apply([review])
+    after = judged(store, clusters)["wide"]
+    assert (after.n_members, after.n_eligible) == (24, 23)
+
+
+def test_a_concept_that_was_ready_stays_so_with_a_clip_less(made):
+    store, clusters = made
+    strict = WIDE.model_copy(update={"min_clips": 24})
+    (first,) = judge_concepts(store, [strict, CLOSE], clusters, {}, {})[:1]
+    assert first.ready
+    ids = [member["clip_id"] for member in json.loads(store.media.read(first.members_key))]
+    fewer = {"wide": {ids[0]: False}}
+    never = judged(store, clusters, fewer, (strict, CLOSE))["wide"]
+    assert not never.ready
+    View(store).apply([first])
+    assert judged(store, clusters, fewer, (strict, CLOSE))["wide"].ready
+
+
+def test_a_query_that_cannot_be_run_is_a_reason(made):
+    store, clusters = made
+    broken = Concept(name="broken", description="D.", query="nonsense = 1")
+    told = judged(store, clusters, concepts=(broken,))["broken"]
+    assert not told.ready
+    assert "nonsense" in told.reasons[0]
+
+
+def test_before_anything_is_clustered_purity_is_unknown(store):
+    put_video(store, "w", ["wide"] * 4)
+    told = judged(store, Clusters())["wide"]
+    assert (told.purity, told.purity_low) == (None, None)
+    assert "purity unknown" in told.reasons[-1]
+
+
+def test_the_record_survives_the_wire_and_an_old_one_is_read(made):
+    store, clusters = made
+    wide = judged(store, clusters)["wide"]
+    assert decode(encode(wide)) == wide
+    new = {"n_sources", "n_identities", "n_distinct", "effective_videos", "n_asked", "purity_by_modality", "how"}
+    body = wide.model_dump(mode="json", exclude=new)
+    old = json.dumps({"type": "concepts.changed", "version": 1, "body": body}).encode()
+    read = decode(old)
+    assert read.n_distinct == wide.n_eligible

@@ -1,0 +1,132 @@
+"""Purity: the bound holds, people's answers count at once, and what tells nothing is no proof."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from store.purity import Asked, Side, purity
+from tests.bench.purity import Condition, coverage, drawn
+
+
+def side(videos, **vectors):
+    return Side(np.array(videos), {name: np.asarray(rows, float) for name, rows in vectors.items()})
+
+
+def two(n=24, m=24, gap=6.0, seed=0, wrong=0):
+    """A concept of n clips of four videos, of which some are wrong, and its contrast."""
+    drawn_ = np.random.default_rng(seed)
+    ours = drawn_.normal(0, 1, (n, 4)) + np.where(np.arange(n)[:, None] < n - wrong, gap, 0.0) * np.eye(4)[0]
+    theirs = drawn_.normal(0, 1, (m, 4))
+    return side(np.arange(n) % 4, look=ours), side(4 + np.arange(m) % 4, look=theirs)
+
+
+def judged(members, contrast, labels=None, confirmed=None, asked=Asked()):
+    n = len(members)
+    labels = np.ones(n) if labels is None else labels
+    return purity(members, contrast, labels, np.zeros(n, bool) if confirmed is None else confirmed, asked)
+
+
+CONDITIONS = [
+    Condition(true_purity=0.5),
+    Condition(true_purity=0.95),
+    Condition(gap=1.5),
+    Condition(telling=1, true_purity=0.8),
+    Condition(n_videos=5, per_video=3),
+    Condition(n_videos=30, per_video=8),
+    Condition(together=1.0),
+    Condition(n_asked=50, true_purity=0.7),
+    Condition(n_asked=10, telling=0),
+    Condition(spoilt=0.2),
+]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_the_stated_bound_holds_in_at_least_95_of_100_subsets(condition):
+    holds, _, error = coverage(condition, 60)
+    assert holds >= 0.93, "of 60: one more than a right bound misses"
+    assert -0.7 < error < 0.06
+
+
+def test_a_pure_subset_of_many_clips_has_a_high_bound_and_an_impure_one_does_not():
+    pure = judged(*two(n=200, m=200))
+    assert pure.value == pytest.approx(1.0, abs=0.02)
+    assert pure.low > 0.93
+    impure = judged(*two(n=200, m=200, wrong=60))
+    assert impure.value == pytest.approx(0.7, abs=0.08)
+    assert impure.low < 0.72
+
+
+def test_more_clips_raise_the_bound_and_fewer_videos_lower_it():
+    assert judged(*two(n=20, m=20)).low < judged(*two(n=60, m=60)).low < judged(*two(n=200, m=200)).low
+    whole = drawn(Condition(together=1.0, true_purity=0.8, n_videos=12), 3)[0]
+    single = drawn(Condition(together=0.0, true_purity=0.8, n_videos=12), 3)[0]
+    assert whole.low < single.low
+
+
+def test_a_subset_that_nothing_tells_apart_is_not_known_to_be_pure():
+    assert judged(*two(n=100, m=100, gap=0.0)).low < 0.2
+
+
+def test_one_telling_modality_of_three_is_enough():
+    rng = np.random.default_rng(0)
+    members, contrast = two(n=100, m=100)
+    noisy = [
+        Side(one.videos, dict(one.vectors) | {"a": rng.normal(size=(100, 4)), "b": rng.normal(size=(100, 4))})
+        for one in (members, contrast)
+    ]
+    told = judged(*noisy)
+    assert told.low > 0.8
+    assert told.by_modality["look"] > 0.9
+    assert max(told.by_modality["a"], told.by_modality["b"]) < 0.6
+
+
+def test_a_doubtful_label_bounds_the_estimate():
+    told = judged(*two(n=100, m=100), labels=np.full(100, 0.8))
+    assert told.value == pytest.approx(0.8)
+    assert told.low <= 0.8
+
+
+def test_answers_of_people_count_at_once():
+    members, contrast = two(n=60, m=60, gap=0.0)
+    before = judged(members, contrast)
+    confirmed = np.arange(60) < 40
+    after = judged(members, contrast, confirmed=confirmed, asked=Asked(42, 40))
+    assert after.value > before.value
+    assert after.low > before.low + 0.3
+    doubted = judged(members, contrast, confirmed=np.arange(60) < 10, asked=Asked(40, 10))
+    assert doubted.value < after.value
+
+
+def test_where_nobody_was_asked_and_no_vector_is_known_nothing_is_said():
+    members, contrast = two(n=6, m=6)
+    blank = Side(members.videos, {"look": np.full((6, 4), np.nan)})
+    for pair in ((blank, contrast), (members, side([], look=np.empty((0, 4)))), (two(n=1)[0], contrast)):
+        told = judged(*pair)
+        assert (told.value, told.low) == (None, None)
+
+
+def test_clips_of_ones_own_video_do_not_vouch_for_a_clip():
+    # Each video is a place of its own: the concept is not to be told from the contrast by anything but the video.
+    rng = np.random.default_rng(1)
+    centres = 20.0 * rng.normal(size=(12, 4))
+    video = np.repeat(np.arange(12), 10)
+    rows = centres[video] + rng.normal(size=(120, 4))
+    told = judged(Side(video[:60], {"look": rows[:60]}), Side(video[60:], {"look": rows[60:]}))
+    assert told.low < 0.4
+
+
+def test_the_order_of_the_clips_changes_nothing():
+    members, contrast = two(n=40, m=30, wrong=5)
+    shuffled = np.random.default_rng(2).permutation(40)
+    mixed = Side(members.videos[shuffled], {"look": members.vectors["look"][shuffled]})
+    one, other = judged(members, contrast), judged(mixed, contrast)
+    assert (one.value, one.low) == (pytest.approx(other.value), pytest.approx(other.low))
+    np.testing.assert_allclose(one.agreement[shuffled], other.agreement)
+
+
+def test_the_bench_has_conditions_of_every_kind():
+    assert replace(Condition(), gap=1.0) != Condition()
+    told, truth = drawn(Condition(true_purity=1.0), 0)
+    assert truth == 1.0
+    assert told.value is not None
