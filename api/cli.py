@@ -9,6 +9,7 @@ from api.commands import (
     dead,
     decisions,
     doctor,
+    drift,
     evaluate,
     identities,
     ingest,
@@ -44,6 +45,7 @@ app.add_typer(evaluate.app, name="eval")
 app.command()(clusters.clusters)
 app.command()(training.concepts)
 app.command()(training.train)
+app.add_typer(drift.app, name="drift")
 app.add_typer(plot.app, name="plot")
 app.add_typer(snapshot.app, name="snapshot")
 app.command()(decisions.release)

@@ -595,6 +595,43 @@ class ConceptChanged(Record):
         return self.concept
 
 
+class DriftRaised(Record):
+    """New footage is no longer like what the clusters and the control vectors were built on."""
+
+    topic: ClassVar[str] = "drift.raised"
+    alarm_id: str
+    score: float
+    """Capital of the test martingale (`store.drift`)."""
+    threshold: float
+    streams: dict[str, float]
+    """What moved, with its capital: `place`, or controls; empty where it is all of them together."""
+    n_videos: int
+    """Videos since the reference was taken."""
+    sources: dict[str, int]
+    """Where the videos since the capital began to grow came from."""
+    recipe: str
+    """Of the clustering that the reference was taken in."""
+    raised_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.alarm_id
+
+
+class DriftAnswered(Record):
+    """A person looked at an alarm; from here on, new footage is compared with that of now."""
+
+    topic: ClassVar[str] = "drift.answered"
+    alarm_id: str
+    by: str
+    reason: str
+    answered_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.alarm_id
+
+
 class TokenReserved(Record):
     """A made-up word stands for a concept or an identity, for ever: its trigger token.
 

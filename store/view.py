@@ -33,6 +33,8 @@ from store.records import (
     DeadDropped,
     DeadLetter,
     DeadReplayed,
+    DriftAnswered,
+    DriftRaised,
     FootageContinued,
     FootageSegmented,
     FootageSubmitted,
@@ -353,6 +355,13 @@ def _concept(record: ConceptChanged, tables: Tables) -> None:
         tables["concept_history"].put(minute, {name: body[name] for name in _HISTORY} | {"status": status})
 
 
+def _drift(record: DriftRaised | DriftAnswered, tables: Tables) -> None:
+    known = tables["alarms"].get(record.alarm_id) or {}
+    is_answered = isinstance(record, DriftAnswered) or known.get("status") == "answered"
+    body = known | record.model_dump(mode="json") | {"status": "answered" if is_answered else "open"}
+    tables["alarms"].put(record.alarm_id, body)
+
+
 def _token_reserved(record: TokenReserved, tables: Tables) -> None:
     """A token is told of; whose it was is not told again once that was removed."""
     if (tables["tokens"].get(record.token) or {}).get("status") != "removed":
@@ -444,6 +453,8 @@ _DOCUMENT_FOLDS: dict[type[Record], Callable[[Any, Tables], None]] = {
     ClustersFounded: _founded,
     ClusterChanged: _cluster_changed,
     ConceptChanged: _concept,
+    DriftRaised: _drift,
+    DriftAnswered: _drift,
     TokenReserved: _token_reserved,
     TrainingDecided: _training_decided,
     TrainingRequested: _run_requested,
