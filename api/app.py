@@ -17,6 +17,7 @@ from api.routes import (
     footage,
     identities,
     inspect,
+    review,
     snapshots,
     status,
     training,
@@ -65,6 +66,7 @@ def create_app(
         training,
         snapshots,
         decisions,
+        review,
         identities,
         dead,
     ):
