@@ -14,6 +14,7 @@ from api.commands import (
     inspect,
     models,
     recipe,
+    review,
     snapshot,
     status,
     training,
@@ -44,6 +45,7 @@ app.command()(training.train)
 app.add_typer(snapshot.app, name="snapshot")
 app.command()(decisions.release)
 app.command()(decisions.remove)
+app.add_typer(review.app, name="review")
 app.add_typer(identities.app, name="identities")
 app.add_typer(dead.app, name="dead")
 app.command()(workers.rebuild)

@@ -24,8 +24,8 @@ from store.reviewing.proposals import Learnt, Model
 
 Kind = Literal["member", "hold", "source", "copies", "identity"]
 _DISCOUNT = 0.5
-"""Chosen: where videos say nothing about right and wrong, as in `tests.bench.review`, it costs next to nothing: a mean of
-43, 106, 213 decisions with a tenth, 15% and a fifth wrong, in place of 42, 104, 216 without it."""
+"""Chosen: where videos say nothing about right and wrong, as in `tests.bench.review`, it costs next to nothing: a mean
+of 43, 106, 213 decisions with a tenth, 15% and a fifth wrong, in place of 42, 104, 216 without it."""
 
 
 @dataclass(frozen=True)
