@@ -129,9 +129,9 @@ def _ask(console: Console, client: Client, queue: Json, by: str, reason: str) ->
                 continue
             case key if key in keys:
                 decision = {"item": item["item_id"], "answer": keys[key], "reason": reason}
-                answer = client.post("/review/decisions", by=by, decisions=[decision])
-                made.extend(answer["ids"])
-                console.print(f"{keys[key]}: {answer['note']}", highlight=False)
+                decided = client.post("/review/decisions", by=by, decisions=[decision])
+                made.extend(decided["ids"])
+                console.print(f"{keys[key]}: {decided['note']}", highlight=False)
         place += 1
     console.print(f"{len(made)} answers on record")
 

@@ -1,9 +1,9 @@
 """What a person would likely answer, with its uncertainty; it proposes and never decides.
 
-Learnt from the answers so far. A logistic regression for each kind of question, by maximum a posteriori: weights w ~ N(m, diag(s^2)) with a stated
-prior mean m, so that without an answer it says what the prior says, and each answer moves it a little. Its posterior is
-taken for normal (Laplace; MacKay 1992, "The evidence framework applied to classification networks"): with x's logit
-normal of mean x.w and variance v = x S x, where S is the inverse Hessian,
+Learnt from the answers so far: a logistic regression for each kind of question, by maximum a posteriori. The weights
+are w ~ N(m, diag(s^2)) with a stated prior mean m, so that without an answer it says what the prior says, and each
+answer moves it a little. Its posterior is taken for normal (Laplace; MacKay 1992, "The evidence framework applied to
+classification networks"): with x's logit normal of mean x.w and variance v = x S x, where S is the inverse Hessian,
 
     P(yes | x) = sigmoid(x.w / sqrt(1 + pi v / 8)),   95% interval: sigmoid(x.w +- 1.96 sqrt(v)).
 
