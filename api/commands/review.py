@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -107,9 +106,9 @@ def list_proposals(
 
 
 def _ask(console: Console, client: Client, queue: Json, by: str, reason: str) -> None:
-    """Ask one question after the other until none is left or the person leaves."""
+    """Ask one question after the other until none is left or the person leaves; what is undone is asked again."""
     _print_head(console, queue)
-    made: list[list[str]] = []
+    made: list[tuple[int, list[str]]] = []
     items: Sequence[Json] = queue["items"]
     place = 0
     while place < len(items):
@@ -120,7 +119,8 @@ def _ask(console: Console, client: Client, queue: Json, by: str, reason: str) ->
             case "q":
                 break
             case "u" if made:
-                for decision in made.pop():
+                place, decisions = made.pop()
+                for decision in decisions:
                     client.post(f"/review/decisions/{decision}/undo", by=by, reason="taken back in the queue")
                 console.print("the last answer is undone")
                 continue
@@ -130,7 +130,7 @@ def _ask(console: Console, client: Client, queue: Json, by: str, reason: str) ->
             case key if key in keys:
                 decision = {"item": item["item_id"], "answer": keys[key], "reason": reason}
                 decided = client.post("/review/decisions", by=by, decisions=[decision])
-                made.extend(decided["ids"])
+                made.extend((place, ids) for ids in decided["ids"])
                 console.print(f"{keys[key]}: {decided['note']}", highlight=False)
         place += 1
     console.print(f"{len(made)} answers on record")
@@ -138,8 +138,11 @@ def _ask(console: Console, client: Client, queue: Json, by: str, reason: str) ->
 
 def _key(allowed: Sequence[str]) -> str:
     """The next of the allowed keys that is pressed."""
-    while (key := click.getchar().lower()) not in allowed:
-        pass
+    try:
+        while (key := typer.getchar().lower()) not in allowed:
+            pass
+    except OSError as error:
+        raise typer.BadParameter("there is no terminal to press keys in; use `cliploom review decide`") from error
     return key
 
 

@@ -91,6 +91,6 @@ def answered_on(day: datetime, *ledgers: Mapping[str, Json]) -> int:
         (body["by"], datetime.fromisoformat(body["decided_at"]))
         for documents in ledgers
         for body in documents.values()
-        if "undo" not in (body.get("verdict"), body.get("verb"))
+        if body["status"] != "latest" and "undo" not in (body.get("verdict"), body.get("verb"))
     }
     return sum(at.astimezone(UTC).date() == day.astimezone(UTC).date() for _, at in made)

@@ -161,17 +161,16 @@ def test_what_the_broker_has_and_the_store_does_not_show_is_told_as_such(live, c
 
 
 def test_one_key_answers_space_skips_u_undoes_and_q_leaves(run, live, clips):
-    first, second, _ = items(live)
-    code, out, _ = run("review", "--by", "Ada", given="zdu kq")
+    first, *_ = items(live)
+    code, out, _ = run("review", "--by", "Ada", given="zdu q")
     assert code == 0
     assert "the last answer is undone" in out
     assert "asked because: " in out
     assert ".jpg" in out
-    assert "1 answers on record" in out or "0 answers on record" in out
+    assert "0 answers on record" in out
+    assert out.count("1 of 3") == 2
     verdicts = [(one["subject_id"], one["verdict"]) for one in live.http.get("/review/decisions").json()]
-    assert verdicts[0] == (first.split(":")[1], "drop")
-    assert verdicts[1][1] == "undo"
-    assert all(second.split(":")[1] != subject for subject, _ in verdicts[:2])
+    assert verdicts == [(first.split(":")[1], "drop"), (first.split(":")[1], "undo")]
 
 
 def test_listing_asks_nothing_and_deciding_needs_a_name(run, run_json, live, clips):
