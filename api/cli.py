@@ -17,6 +17,7 @@ from api.commands import (
     models,
     plot,
     recipe,
+    review,
     snapshot,
     status,
     training,
@@ -50,6 +51,7 @@ app.add_typer(plot.app, name="plot")
 app.add_typer(snapshot.app, name="snapshot")
 app.command()(decisions.release)
 app.command()(decisions.remove)
+app.add_typer(review.app, name="review")
 app.add_typer(identities.app, name="identities")
 app.add_typer(dead.app, name="dead")
 app.command()(workers.rebuild)

@@ -732,16 +732,27 @@ class TrainingFinished(Record):
 
 
 class ReviewDecided(Record):
-    """A person's decision, on record."""
+    """A person's decision, on record; `store.reviewing.ledger` says which of them stand."""
 
     topic: ClassVar[str] = "reviews.decided"
+    version: ClassVar[int] = 2
     decision_id: str
-    subject: Literal["clip", "source"]
+    subject: Literal["clip", "source", "cluster"]
     subject_id: str
-    verdict: Literal["keep", "drop", "release", "revoke"]
-    """keep, drop: of a clip. release, revoke: a source whose held clips may, or may no longer, be used."""
+    """A cluster's is its number as text. An undoing has the subject of what it undoes."""
+    verdict: Literal["keep", "drop", "relabel", "release", "revoke", "split", "merge", "undo"]
+    """keep, drop, relabel: of a clip. release, revoke: a source whose held clips may, or may no longer, be used.
+    split, merge: of a cluster. undo: of an earlier decision on the same subject, which may itself be an undoing."""
     covers: tuple[Literal["age", "licence"], ...] = ()
     """What a release answers for; the other holds stay."""
+    concepts: dict[str, bool] = {}
+    """relabel: of which concepts the clip is, and of which it is not."""
+    others: tuple[str, ...] = ()
+    """merge: numbers of the clusters that are the same as the subject."""
+    undoes: str | None = None
+    """undo: id of the decision that no longer stands."""
+    shown: dict[str, float] = {}
+    """What was known of the clip when it was asked about, by feature: what proposals are learnt from."""
     by: str
     reason: str
     decided_at: datetime
