@@ -78,13 +78,14 @@ def members_of(
 
 
 def _by_query(clips: ClipTable, query: str) -> dict[str, float]:
-    attributes = [name for name in _attributes(clips) if name in set(_WORD.findall(query))]
+    attributes = [name for name in attributes_of(clips) if name in set(_WORD.findall(query))]
     rows = clips.select(f"{ANNOTATED} AND ({query})", columns=["readings", *attributes])
     literals = {one.replace("''", "'") for one in _LITERAL.findall(query)}
     return {row["clip_id"]: _by_readings(row, attributes, literals) for row in rows}
 
 
-def _attributes(clips: ClipTable) -> list[str]:
+def attributes_of(clips: ClipTable) -> list[str]:
+    """Names of the columns that hold a term of a closed vocabulary."""
     return [field.name for field in clips.schema if field.metadata and field.metadata.get(b"kind") == b"text"]
 
 
