@@ -14,6 +14,7 @@ from api.commands import (
     ingest,
     inspect,
     models,
+    plot,
     recipe,
     snapshot,
     status,
@@ -43,6 +44,7 @@ app.add_typer(evaluate.app, name="eval")
 app.command()(clusters.clusters)
 app.command()(training.concepts)
 app.command()(training.train)
+app.add_typer(plot.app, name="plot")
 app.add_typer(snapshot.app, name="snapshot")
 app.command()(decisions.release)
 app.command()(decisions.remove)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from api.client import Client
+from api.client import Client, Refused
 
 Document = dict[str, Any]
 _PAGE = 200
@@ -34,6 +34,8 @@ class Findings:
     clips: tuple[Document, ...]
     concepts: tuple[Document, ...]
     members: dict[str, list[Document]]
+    map: list[Document]
+    """Where clips lie in two dimensions; empty while there are too few."""
     runs: tuple[Document, ...]
     snapshot: Document | None
     dead_letters: tuple[Document, ...]
@@ -60,10 +62,18 @@ def find(client: Client, refused: Sequence[tuple[str, str]], settled: bool, snap
         clips=tuple(pages(client, "/clips", "clips")),
         concepts=tuple(concepts),
         members={c["concept"]: client.get(f"/concepts/{c['concept']}")["members"] for c in concepts},
+        map=_map(client),
         runs=tuple(client.get("/training")),
         snapshot=snapshot,
         dead_letters=tuple(client.get("/dead")),
     )
+
+
+def _map(client: Client) -> list[Document]:
+    try:
+        return client.get("/curation/map")
+    except Refused:
+        return []
 
 
 def print_report(console: Console, found: Findings, written: Sequence[Path]) -> None:

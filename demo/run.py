@@ -12,18 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from api.client import Client, Refused
-from demo.charts import SheetRow, write_cluster_map, write_contact_sheet
+from api.commands.plot import draw_map, write_plot
+from demo.charts import SheetRow, write_contact_sheet
 from demo.footage import render_footage
 from demo.report import Document, Findings, counted, find, print_report
 from demo.service import DemoService
-from store.clustering import ClusterOptions, joint_space
 from store.errors import CliploomError, InputError
-from store.modalities import chosen_columns
 from store.store import Store
 
 FOOTAGE_S = 180.0
@@ -242,11 +240,9 @@ def write_pictures(folder: Path, store: Store, found: Findings) -> list[Path]:
     if found.clips:
         written.append(folder / "clips_by_concept.png")
         write_contact_sheet(written[-1], sheet_groups(store, found))
-    points = joint_points(store, found.clips)
-    if points is not None:
+    if found.map:
         written.append(folder / "cluster_map.png")
-        flags = ["outlier" if c["is_outlier"] else "boundary" if c["is_boundary"] else "" for c in found.clips]
-        write_cluster_map(written[-1], points, [clip["cluster"] for clip in found.clips], flags)
+        write_plot(written[-1], draw_map, found.map)
     for run in found.runs:
         for name, key in run.get("artefacts", {}).items():
             if name.endswith(".png"):
@@ -277,23 +273,6 @@ def _line(clip: Document) -> str:
     cluster = "no cluster" if clip["cluster"] is None else f"cluster {clip['cluster']}"
     held = f" for {', '.join(clip['held_for'])}" if clip["held_for"] else ""
     return f"{clip['duration_s']:.1f} s, {cluster}, {clip['verdict']}{held}\n{clip['conditioning'] or ''}"
-
-
-def joint_points(store: Store, clips: Sequence[Document]) -> np.ndarray | None:
-    """float64 [clips, D]: the clips in the joint space that `store.curation` uses; None where none has a vector."""
-    rows = store.clips.get_many([clip["clip_id"] for clip in clips])
-    vectors = {}
-    counts = {name: sum(row[name] is not None for row in rows.values()) for name in store.clips.vector_columns}
-    for name in chosen_columns(counts):
-        column = [rows[clip["clip_id"]][name] for clip in clips]
-        size = next((len(vector) for vector in column if vector is not None), None)
-        if size is not None:
-            missing = np.full(size, np.nan)
-            vectors[name] = np.array([missing if vector is None else vector for vector in column], np.float64)
-    controls = [clip["control"] for clip in clips]
-    if controls and all(controls):
-        vectors["control"] = np.array([control["values"] for control in controls], np.float64)
-    return joint_space(vectors, ClusterOptions().dimensions) if vectors else None
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def _clip_curated_1(body: Json) -> Json:
 def _concept_changed_1(body: Json) -> Json:
     """Version 1 counted videos alone, and knew one purity."""
     told = {"n_sources": 0, "n_identities": 0, "n_distinct": body["n_eligible"], "effective_videos": 0.0, "n_asked": 0}
-    return body | told | {"purity_by_modality": {}, "how": "query"}
+    return body | told | {"purity_by_modality": {}, "how": "query", "computed_at": None}
 
 
 def _training_requested_1(body: Json) -> Json:

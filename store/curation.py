@@ -8,6 +8,7 @@ whichever come first in an order that is as good as random.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 
 import numpy as np
 
@@ -36,8 +37,9 @@ def judge_concepts(
     clusters: Clusters,
     answers: Mapping[str, Answers],
     text_vectors: Mapping[str, Sequence[float]],
+    now: datetime,
 ) -> list[ConceptChanged]:
-    """A record for each concept whose state differs from what the store holds.
+    """A record for each concept whose state differs from what the store holds, computed `now`.
 
     Args:
         answers: by concept, what people said of clips. text_vectors: by concept, of its text, where a model tells it.
@@ -50,11 +52,9 @@ def judge_concepts(
     judged = [
         _judged(store, one, found, clusters, answers.get(one.name, {}), known.get(one.name, {})) for one in concepts
     ]
-    return [one for one in judged if _body(one) != known.get(one.concept, {}) | {"status": None}]
-
-
-def _body(record: ConceptChanged) -> Json:
-    return record.model_dump(mode="json") | {"status": None}
+    aside: Json = {"status": None, "computed_at": None}
+    changed = [one for one in judged if one.model_dump(mode="json") | aside != known.get(one.concept, {}) | aside]
+    return [one.model_copy(update={"computed_at": now}) for one in changed]
 
 
 def _judged(

@@ -583,6 +583,8 @@ class ConceptChanged(Record):
     """By the neighbourhoods in each modality alone."""
     how: str = "query"
     """What found the members."""
+    computed_at: datetime | None = None
+    """None: in a record of version 1."""
     ready: bool
     reasons: tuple[str, ...]
     """Why it is not ready; empty where it is."""

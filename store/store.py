@@ -21,6 +21,7 @@ DOCUMENTS = (
     "foundations",
     "cluster_events",
     "concepts",
+    "concept_history",
     "tokens",
     "training_decisions",
     "runs",
@@ -44,6 +45,7 @@ class Store:
     foundations: by hash of the space that clips were compared in; the last has the most clips.
     cluster_events: by event id; born, split, merged or died.
     concepts: by name; the last `concepts.changed`.
+    concept_history: numbers of each concept, by name and minute.
     tokens: by token; reserved for a concept or an identity, or removed: whose it was is forgotten.
     training_decisions: by decision id; train or wait.
     runs: by run id; requested, running, succeeded, failed or withdrawn.
@@ -63,6 +65,7 @@ class Store:
     foundations: DocumentTable
     cluster_events: DocumentTable
     concepts: DocumentTable
+    concept_history: DocumentTable
     tokens: DocumentTable
     training_decisions: DocumentTable
     runs: DocumentTable

@@ -97,6 +97,8 @@ class Documents:
 
 
 Tables = dict[str, Documents]
+_HISTORY = ("concept", "computed_at", "n_members", "n_eligible", "n_distinct", "n_videos", "purity", "purity_low")
+"""What is kept of a concept's past: numbers, and no clip."""
 
 _JUDGED_AT_ONCE = 1000
 """Chosen: rows of so many clips are a few MB."""
@@ -341,7 +343,14 @@ def _cluster_changed(record: ClusterChanged, tables: Tables) -> None:
 
 def _concept(record: ConceptChanged, tables: Tables) -> None:
     body = record.model_dump(mode="json")
-    tables["concepts"].put(record.concept, body | {"status": "ready" if record.ready else "waiting"})
+    status = "ready" if record.ready else "waiting"
+    tables["concepts"].put(record.concept, body | {"status": status})
+    if record.computed_at is None:
+        return
+    minute = f"{record.concept}@{record.computed_at:%Y-%m-%dT%H:%M}"
+    known = tables["concept_history"].get(minute)
+    if known is None or _time(known, "computed_at") <= record.computed_at:
+        tables["concept_history"].put(minute, {name: body[name] for name in _HISTORY} | {"status": status})
 
 
 def _token_reserved(record: TokenReserved, tables: Tables) -> None:

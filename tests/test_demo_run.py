@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from api.client import Refused
-from demo.charts import SheetRow, write_cluster_map, write_contact_sheet
+from demo.charts import SheetRow, write_contact_sheet
 from demo.report import Findings, dropped_seconds, print_report, reasons
 from demo.run import QUIET_S, Bars, Clock, follow, given_footage, ingest, own_footage, take_snapshot, write_pictures
 from store.errors import InputError
@@ -86,6 +86,7 @@ FOUND = Findings(
          "ready": False, "reasons": ["1 clip is open, 8 are needed"]},
     ),
     members={"calm": [{"clip_id": "c1", "probability": 0.9}]},
+    map=[],
     runs=({"run_id": "r1", "concept": "calm", "stage": "A", "status": "succeeded", "reason": "",
            "metrics": {"final_loss": 0.1234567}},),
     snapshot={"tag": "demo", "status": "created", "n_kept": 1, "n_dropped": 1, "digest": "abc", "folder": "/s/demo"},
@@ -235,12 +236,6 @@ def test_the_contact_sheet_shows_every_clip_under_its_title(tmp_path: Path) -> N
     red, blue = (np.flatnonzero((np.abs(column.astype(int) - c) < 12).all(axis=1)) for c in ((250, 0, 0), (0, 0, 250)))
     assert len(red) == len(blue) == 64
     assert red.max() < blue.min()
-
-
-def test_the_cluster_map_is_drawn_also_from_one_axis_and_unplaced_clips(tmp_path: Path) -> None:
-    points = np.array([[0.0], [1.0], [np.nan]])
-    write_cluster_map(tmp_path / "map.png", points, [0, None, None], ["", "outlier", ""])
-    assert np.array(Image.open(tmp_path / "map.png").convert("L")).std() > 5
 
 
 def test_a_run_that_has_ended_leaves_its_pictures_and_one_under_way_none(tmp_path: Path) -> None:

@@ -27,6 +27,17 @@ class Concept(BaseModel):
     n_members: int
     n_eligible: int
     n_videos: int
+    n_sources: int = 0
+    n_identities: int = 0
+    n_distinct: int = 0
+    """Of the members that are open to use, near copies counted once."""
+    effective_videos: float = 0.0
+    """Videos that would give the same spread if each gave as many clips."""
+    n_asked: int = 0
+    """Clips that people were asked about."""
+    how: str = "query"
+    """What found the members."""
+    purity_by_modality: dict[str, float] = {}
     purity: float | None
     purity_low: float | None
     """Lower end of the 95% interval."""
@@ -40,6 +51,9 @@ class Member(BaseModel):
 
     clip_id: str
     probability: float | None
+    """Of being a member."""
+    agreement: float | None = None
+    """Share that members have of the clips around it; None where it was not compared."""
     eligible: bool
     held_for: list[str]
 
@@ -65,6 +79,14 @@ def show_concept(name: str, service: Given) -> ConceptDetail:
     members = json.loads(service.store.media.read(document["members_key"]))
     token = tokens_of(service.store, "concept").get(name)
     return ConceptDetail(concept=Concept(**document, token=token), members=members)
+
+
+@router.get("/{name}/history", responses=problems(404))
+def show_history(name: str, service: Given) -> list[Json]:
+    """How the concept's numbers changed, in order of time."""
+    concept_document(service.store, name)
+    past = [body for body in service.store.concept_history.all().values() if body["concept"] == name]
+    return sorted(past, key=lambda body: body["computed_at"])
 
 
 def concept_document(store: Store, name: str) -> Json:

@@ -7,6 +7,7 @@ nothing has come in for a while. The tables are read and clustered in a child pr
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,8 +32,15 @@ class Curate(Step):
     batch: ClassVar[int] = 1000
     within_s: ClassVar[float] = 0.5
 
-    def __init__(self, data: Path, concepts: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        data: Path,
+        concepts: Path,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         load_concepts(concepts)
+        self._clock = clock
         self._child = Child("curate", "streams.workers.curate", str(data), concepts)
         self._monotonic = monotonic
         self._waiting: set[str] = set()
@@ -58,7 +66,8 @@ class Curate(Step):
 
     async def _follow(self, publish: Publish, settle: bool) -> bool:
         """Follow the store; whether there is more to be placed anew."""
-        records, is_behind = await self._child.run((tuple(sorted(self._waiting)), settle), _TIME_LIMIT_S)
+        request = (tuple(sorted(self._waiting)), settle, self._clock())
+        records, is_behind = await self._child.run(request, _TIME_LIMIT_S)
         await publish(records)
         self._waiting.clear()
         self._last_look_s = self._monotonic()

@@ -87,5 +87,5 @@ def test_a_concept_is_declared_in_one_of_four_ways(declared, kind):
 
 @pytest.mark.parametrize("declared", ["min_clips: 3", "query: shot = 1\n    cluster: 4"])
 def test_a_concept_that_is_declared_twice_or_not_at_all_is_refused(declared):
-    with pytest.raises(SettingsError, match=r"line 3: concepts\.0: .*exactly one of query, examples, text, cluster"):
+    with pytest.raises(SettingsError, match=r"line 2: concepts\.0: .*exactly one of query, examples, text, cluster"):
         parse_concepts(f"concepts:\n  - name: one\n    description: D.\n    {declared}\n", "concepts.yaml")

@@ -27,7 +27,7 @@ def made(store):
 
 
 def judged(store, clusters, answers=None, concepts=(WIDE, CLOSE)):
-    found = judge_concepts(store, concepts, clusters, answers or {}, {})
+    found = judge_concepts(store, concepts, clusters, answers or {}, {}, NOON)
     return {record.concept: record for record in found}
 
 
@@ -50,6 +50,10 @@ def test_what_the_store_holds_already_is_not_told_again(made):
     store, clusters = made
     View(store).apply(list(judged(store, clusters).values()))
     assert judged(store, clusters) == {}
+    (first, *_) = store.concept_history.all().items()
+    assert first[0] == "close@2026-01-01T12:00"
+    assert first[1]["n_members"] == 24
+    assert not any("clip" in name for name in first[1])
 
 
 def test_an_answer_changes_the_subset_and_its_purity_at_once(made):
@@ -83,7 +87,7 @@ def test_a_clip_that_is_held_is_a_member_and_counts_for_nothing(made):
 def test_a_concept_that_was_ready_stays_so_with_a_clip_less(made):
     store, clusters = made
     strict = WIDE.model_copy(update={"min_clips": 24})
-    (first,) = judge_concepts(store, [strict, CLOSE], clusters, {}, {})[:1]
+    (first,) = judge_concepts(store, [strict, CLOSE], clusters, {}, {}, NOON)[:1]
     assert first.ready
     ids = [member["clip_id"] for member in json.loads(store.media.read(first.members_key))]
     fewer = {"wide": {ids[0]: False}}
@@ -113,6 +117,7 @@ def test_the_record_survives_the_wire_and_an_old_one_is_read(made):
     wide = judged(store, clusters)["wide"]
     assert decode(encode(wide)) == wide
     new = {"n_sources", "n_identities", "n_distinct", "effective_videos", "n_asked", "purity_by_modality", "how"}
+    new |= {"computed_at"}
     body = wide.model_dump(mode="json", exclude=new)
     old = json.dumps({"type": "concepts.changed", "version": 1, "body": body}).encode()
     read = decode(old)

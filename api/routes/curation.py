@@ -1,0 +1,101 @@
+"""Pictures of the dataset, as numbers: the map of the clips, outlier scores, and growth."""
+
+from datetime import datetime
+
+import numpy as np
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from api.bodies import problems
+from api.service import Given
+from store.clusters.map import load_map
+from store.clusters.options import ClusterOptions
+from store.errors import NotFound
+from store.membership import rows_of
+
+router = APIRouter(prefix="/curation", tags=["curation"])
+
+_BINS = 20
+
+
+class MapPoint(BaseModel):
+    """A clip on the map; x and y are about 0 with a spread of 1, and stay as clips come."""
+
+    clip_id: str
+    x: float
+    y: float
+    cluster: int | None
+    is_outlier: bool
+    is_boundary: bool
+
+
+class Histogram(BaseModel):
+    """Clips by outlier score, in bins of equal width from 0 to 1."""
+
+    edges: list[float]
+    in_clusters: list[int]
+    in_none: list[int]
+    threshold: float
+    """From which a clip in no cluster is an outlier."""
+
+
+class Day(BaseModel):
+    """What had come by the end of a day (UTC)."""
+
+    day: str
+    videos: int
+    clips: int
+
+
+@router.get("/map", responses=problems(404))
+def show_map(service: Given) -> list[MapPoint]:
+    """Where the clips of the sample lie, in two dimensions."""
+    drawn = load_map(service.store.folder)
+    if not drawn.ids:
+        raise NotFound("there is no map yet; it is drawn once four clips are annotated and curated")
+    rows = rows_of(service.store.clips, drawn.ids, ["cluster", "is_outlier", "is_boundary"])
+    return [
+        MapPoint(
+            clip_id=clip_id,
+            x=float(x),
+            y=float(y),
+            cluster=rows[clip_id]["cluster"],
+            is_outlier=bool(rows[clip_id]["is_outlier"]),
+            is_boundary=bool(rows[clip_id]["is_boundary"]),
+        )
+        for clip_id, (x, y) in zip(drawn.ids, drawn.places, strict=True)
+        if clip_id in rows
+    ]
+
+
+@router.get("/outliers")
+def show_outliers(service: Given) -> Histogram:
+    """How the outlier scores are spread."""
+    edges = np.linspace(0.0, 1.0, _BINS + 1)
+    rows = service.store.clips.select("settled IS NOT NULL", columns=["outlier_score", "cluster"])
+    inside, outside = (
+        np.histogram([row["outlier_score"] for row in rows if (row["cluster"] is None) is none], edges)[0]
+        for none in (False, True)
+    )
+    return Histogram(
+        edges=edges.tolist(),
+        in_clusters=inside.tolist(),
+        in_none=outside.tolist(),
+        threshold=ClusterOptions().outlier_score,
+    )
+
+
+@router.get("/growth")
+def show_growth(service: Given) -> list[Day]:
+    """Videos and clips that had come by the end of each day on which any came."""
+    came: dict[str, tuple[int, int]] = {}
+    for body in service.store.videos.all().values():
+        if body["status"] != "removed" and "submitted_at" in body:
+            day = f"{datetime.fromisoformat(body['submitted_at']):%Y-%m-%d}"
+            videos, clips = came.get(day, (0, 0))
+            came[day] = (videos + 1, clips + len(body.get("clip_ids") or ()))
+    days, videos, clips = [], 0, 0
+    for day in sorted(came):
+        videos, clips = videos + came[day][0], clips + came[day][1]
+        days.append(Day(day=day, videos=videos, clips=clips))
+    return days
