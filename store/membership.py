@@ -39,11 +39,18 @@ Answers = Mapping[str, bool]
 
 @dataclass(frozen=True)
 class Found:
-    """A concept's clips: probability by clip id; `how` tells people what found them, `fault` why nothing could."""
+    """A concept's clips: probability by clip id; `how` tells people what found them, `fault` why nothing could.
+
+    confirmed: clips among these that a person says belong. added: those of them that nothing else found. taken_out:
+    clips that were found, and that a person's word makes members no more.
+    """
 
     probabilities: Mapping[str, float]
     how: str
     fault: str | None = None
+    confirmed: frozenset[str] = frozenset()
+    added: frozenset[str] = frozenset()
+    taken_out: frozenset[str] = frozenset()
 
 
 def members_of(
@@ -74,7 +81,13 @@ def members_of(
     asked = clips.get_many(clip_id for clip_id, belongs in answers.items() if belongs)
     people = {row["clip_id"]: 1.0 - PEOPLE_ERR for row in asked.values() if row["stage"] == "densified"}
     told = {one: p for one, p in found.probabilities.items() if answers.get(one, True)}
-    return Found(told | people, found.how)
+    return Found(
+        told | people,
+        found.how,
+        confirmed=frozenset(people),
+        added=frozenset(people.keys() - found.probabilities.keys()),
+        taken_out=frozenset(found.probabilities.keys() - told.keys()),
+    )
 
 
 def _by_query(clips: ClipTable, query: str) -> dict[str, float]:

@@ -17,7 +17,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from store.clips import ClipTable
 from store.concepts import Concept
@@ -96,7 +96,9 @@ def propose(store: Store) -> list[Proposal]:
     for number in wanted:
         chosen, agreement = _condition(clips, number, sizes[number], terms[number])
         is_query = agreement >= _AGREES
-        names[number] = _name(number, chosen if is_query else terms[number][:1], {*names.values(), *store.concepts.all()})
+        names[number] = _name(
+            number, chosen if is_query else terms[number][:1], {*names.values(), *store.concepts.all()}
+        )
         told = chosen if is_query else terms[number]
         concept = Concept(
             name=names[number],
@@ -119,8 +121,9 @@ def covered(store: Store, sizes: Mapping[int, int]) -> dict[int, str]:
     for name, body in sorted(store.concepts.all().items()):
         inside = _in_clusters(store, body)
         total = sum(inside.values())
-        for number in set(inside) & set(sizes):
-            shared = inside[number] / (sizes[number] + total - inside[number])
+        for number, size in sizes.items():
+            both = inside.get(number, 0)
+            shared = both / (size + total - both)
             if shared >= _COVERED and shared > best.get(number, (0.0, ""))[0]:
                 best[number] = (shared, name)
     return {number: name for number, (_, name) in best.items()}
@@ -199,14 +202,15 @@ def _description(number: int, terms: Sequence[Term]) -> str:
     if not terms:
         return f"Like the clips of cluster {number}, which no attribute sets apart."
     told = "; ".join(
-        f"{term.attribute} {term.term} ({term.share:.0%} of them, {term.share_elsewhere:.0%} elsewhere)" for term in terms
+        f"{term.attribute} {term.term} ({term.share:.0%} of them, {term.share_elsewhere:.0%} elsewhere)"
+        for term in terms
     )
     return f"Like the clips of cluster {number}: {told}."
 
 
 def _contrasted(proposal: Proposal, next_to: Mapping[int | None, int], names: Mapping[int, str]) -> Proposal:
     """The proposal with what most of its clips lie next to as its contrast, where that has a name."""
-    near = {n: count for n, count in next_to.items() if n in names and n != proposal.cluster}
+    near = {n: count for n, count in next_to.items() if n is not None and n in names and n != proposal.cluster}
     if not near:
         return proposal
     nearest = min(near, key=lambda n: (-near[n], n or 0))
@@ -214,6 +218,4 @@ def _contrasted(proposal: Proposal, next_to: Mapping[int | None, int], names: Ma
     if contrast is None or contrast == proposal.concept.name:
         return proposal
     concept = proposal.concept.model_copy(update={"contrasts": (contrast,)})
-    return Proposal(
-        concept, proposal.cluster, proposal.n_clips, proposal.n_videos, proposal.terms, proposal.agreement
-    )
+    return Proposal(concept, proposal.cluster, proposal.n_clips, proposal.n_videos, proposal.terms, proposal.agreement)

@@ -90,7 +90,7 @@ def purity(members: Side, contrast: Side, labels: np.ndarray, asked: Asked) -> P
 
     Args:
         members: all the clips that were found, or as many drawn at random; those that people took out count as well.
-        labels: float64 [N], the probability of each by its label.
+        labels: float64 [L], probabilities by the label, of those of them that stay and that nobody was asked about.
     """
     scores = {name: _scores(members, contrast, name) for name in sorted(members.vectors)}
     told = {name: pair for name, pair in scores.items() if np.isfinite(pair[0]).any() and np.isfinite(pair[1]).any()}
@@ -106,7 +106,7 @@ def purity(members: Side, contrast: Side, labels: np.ndarray, asked: Asked) -> P
     stay = asked.found - asked.no
     if not bounds or not len(members) or stay < 1:
         return Purity(None, None, by_modality, ours, agreements)
-    most = (asked.yes + (stay - asked.yes) * float(labels.mean())) / stay
+    most = (asked.yes + (stay - asked.yes) * float(labels.mean() if len(labels) else 1.0)) / stay
     low = min(most, max(low for _, low in bounds))
     return Purity(max(low, min(most, bounds[0][0])), low, by_modality, ours, agreements)
 
@@ -233,7 +233,8 @@ def _left(share: float, most: float, asked: Asked) -> tuple[float, float]:
     right = belong * asked.n
     mistaken = PEOPLE_ERR * right, float(binom.ppf(1.0 - _SLIP, np.ceil(right), PEOPLE_ERR))
     left = [
-        max(0.0, of * asked.found - max(0.0, asked.no - wrong)) for of, wrong in zip((share, most), mistaken, strict=True)
+        max(0.0, of * asked.found - max(0.0, asked.no - wrong))
+        for of, wrong in zip((share, most), mistaken, strict=True)
     ]
     return 1.0 - min(1.0, left[0] / stay), 1.0 - min(1.0, left[1] / stay)
 

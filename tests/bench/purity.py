@@ -97,7 +97,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--subsets", type=int, default=200, help="per condition")
     n_subsets = parser.parse_args().subsets
-    print("truth videos clips gap telling together asked doubtful spoilt | bound holds  truth - bound  estimate - truth")
+    print(
+        "truth videos clips gap telling together asked doubtful spoilt | bound holds  truth - bound  estimate - truth"
+    )
     all_holds = []
     for c in CONDITIONS:
         holds, gap, error = coverage(c, n_subsets)
