@@ -38,8 +38,8 @@ _LEAST_Z = 3.0
 _LEAST_SHARE = 0.5
 """Chosen: a term that most clips of a cluster lack does not say what it is, however rare it is elsewhere."""
 _AGREES = 0.7
-"""Jaccard index from which a condition stands for its cluster. Chosen: then 7 of 8 clips of either are the other's, if
-both are equally many."""
+"""Jaccard index from which a condition stands for its cluster. Chosen: then four of five clips of either are the
+other's, if both are equally many."""
 _COVERED = 0.5
 """Jaccard index from which a declared concept is the cluster already. Chosen: no two disjoint concepts can be."""
 _READ = 1_000
@@ -90,7 +90,7 @@ def propose(store: Store) -> list[Proposal]:
         and videos[number] >= least["min_videos"].default
         and number not in declared
     ][:_MOST]
-    terms = telling_terms(clips, wanted)
+    terms = distinctive_terms(clips, wanted)
     names = dict(declared)
     found = []
     for number in wanted:
@@ -145,7 +145,7 @@ def _in_clusters(store: Store, body: Json) -> dict[int | None, int]:
     return found
 
 
-def telling_terms(clips: ClipTable, clusters: Sequence[int]) -> dict[int, tuple[Term, ...]]:
+def distinctive_terms(clips: ClipTable, clusters: Sequence[int]) -> dict[int, tuple[Term, ...]]:
     """The terms that set each of the clusters apart, the most telling first."""
     found: dict[int, list[Term]] = {number: [] for number in clusters}
     for attribute in attributes_of(clips) if clusters else ():
@@ -213,9 +213,5 @@ def _contrasted(proposal: Proposal, next_to: Mapping[int | None, int], names: Ma
     near = {n: count for n, count in next_to.items() if n is not None and n in names and n != proposal.cluster}
     if not near:
         return proposal
-    nearest = min(near, key=lambda n: (-near[n], n or 0))
-    contrast = names[nearest] if nearest is not None else None
-    if contrast is None or contrast == proposal.concept.name:
-        return proposal
-    concept = proposal.concept.model_copy(update={"contrasts": (contrast,)})
-    return Proposal(concept, proposal.cluster, proposal.n_clips, proposal.n_videos, proposal.terms, proposal.agreement)
+    nearest = min(near, key=lambda n: (-near[n], n))
+    return replace(proposal, concept=proposal.concept.model_copy(update={"contrasts": (names[nearest],)}))
