@@ -375,6 +375,22 @@ class ClipTable:
             raise _bad_condition(where, error) from error
         return {entry["values"]: entry["counts"] for entry in values}
 
+    def counts_by(self, column: str, by: str, where: str | None = None) -> dict[Any, dict[Any, int]]:
+        """Number of rows by what the column `by` holds, then by what `column` holds, None included; one scan.
+
+        Raises:
+            InputError: a condition that is no SQL.
+        """
+        query = self._table.search().limit(None).select([by, column])
+        try:
+            groups = (query.where(where) if where else query).to_arrow().group_by([by, column])
+        except (ValueError, RuntimeError) as error:
+            raise _bad_condition(where, error) from error
+        found: dict[Any, dict[Any, int]] = {}
+        for entry in groups.aggregate([([], "count_all")]).to_pylist():
+            found.setdefault(entry[by], {})[entry[column]] = entry["count_all"]
+        return found
+
     def delete(self, clip_ids: Sequence[str]) -> None:
         """Remove rows; a missing id is no error."""
         for first in range(0, len(clip_ids), 1_000):

@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from store.errors import SettingsError
-from store.records import Value
+from store.records import Json, Value
 
 Kind = Literal["query", "examples", "text", "cluster"]
 KINDS: tuple[Kind, ...] = ("query", "examples", "text", "cluster")
@@ -45,6 +45,11 @@ class Concept(Value):
     def kind(self) -> Kind:
         """What declares it."""
         return next(kind for kind in KINDS if getattr(self, kind) not in (None, ()))
+
+    @property
+    def entry(self) -> Json:
+        """The entry of concepts.yaml: what it says, without what goes without saying."""
+        return self.model_dump(mode="json", exclude_defaults=True)
 
     @model_validator(mode="after")
     def _is_declared_once(self) -> "Concept":

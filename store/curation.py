@@ -70,19 +70,10 @@ def _judged(
     ids = sorted(members.probabilities)
     rows = rows_of(store.clips, ids, _LIGHT)
     eligible = [one for one in ids if not rows[one]["held_for"]]
-    told = _purity(store, concept, found, clusters, answers, eligible)
+    told, ids_compared = _purity(store, concept, found, clusters, eligible)
     held = diversity(_with_signatures(store, eligible, rows))
-    manifest = [
-        {
-            "clip_id": one,
-            "probability": members.probabilities[one],
-            "agreement": told[1].get(one),
-            "eligible": not rows[one]["held_for"],
-            "held_for": rows[one]["held_for"],
-        }
-        for one in ids
-    ]
-    standing = Standing(held.n_distinct, held.n_videos, held.n_sources, told[0].value, told[0].low)
+    manifest = _manifest(members, rows, answers, told, ids_compared)
+    standing = Standing(held.n_distinct, held.n_videos, held.n_sources, told.value, told.low)
     reasons = shortcomings(concept, standing, bool(known.get("ready")))
     if members.fault is not None:
         reasons = (members.fault,)
@@ -94,10 +85,10 @@ def _judged(
         members_digest=digest(manifest),
         n_members=len(ids),
         n_eligible=len(eligible),
-        n_asked=_asked(answers).n,
-        purity=told[0].value,
-        purity_low=told[0].low,
-        purity_by_modality=dict(told[0].by_modality),
+        n_asked=len(answers),
+        purity=told.value,
+        purity_low=told.low,
+        purity_by_modality=dict(told.by_modality),
         how=members.how,
         ready=not reasons,
         reasons=reasons,
@@ -106,30 +97,54 @@ def _judged(
     )
 
 
+def _manifest(
+    members: Found, rows: Mapping[str, ClipRow], answers: Answers, told: Purity, compared: Sequence[str]
+) -> list[Json]:
+    """What is known of each member; `compared` are the clips that the purity's agreements are of."""
+    place = {clip_id: i for i, clip_id in enumerate(compared)}
+
+    def agreement(clip_id: str, scores: np.ndarray) -> float | None:
+        score = scores[place[clip_id]] if clip_id in place else np.nan
+        return float(score) if np.isfinite(score) else None
+
+    return [
+        {
+            "clip_id": one,
+            "probability": members.probabilities[one],
+            "answer": answers.get(one),
+            "agreement": agreement(one, told.agreement),
+            "agreements": {name: agreement(one, scores) for name, scores in told.agreements.items()},
+            "eligible": not rows[one]["held_for"],
+            "held_for": rows[one]["held_for"],
+        }
+        for one in sorted(members.probabilities)
+    ]
+
+
 def _purity(
-    store: Store,
-    concept: Concept,
-    found: Mapping[str, Found],
-    clusters: Clusters,
-    answers: Answers,
-    eligible: Sequence[str],
-) -> tuple[Purity, dict[str, float]]:
-    """Purity of the clips that are open to use, and the agreement of those of them that were compared."""
-    if clusters.space is None:
-        return purity(Side(np.empty(0), {}), Side(np.empty(0), {}), np.empty(0), np.empty(0, bool), Asked()), {}
-    ids = _few(eligible)
-    against = _few(_contrast(store, concept, found))
-    members, contrast = (_side(store, one, clusters.space.modalities) for one in (ids, against))
-    labels = np.array([found[concept.name].probabilities[one] for one in ids])
-    confirmed = np.array([answers.get(one, False) for one in ids], bool)
-    told = purity(members, contrast, labels, confirmed, _asked(answers))
-    scores = {one: float(score) for one, score in zip(ids, told.agreement, strict=True) if np.isfinite(score)}
-    return told, scores
+    store: Store, concept: Concept, found: Mapping[str, Found], clusters: Clusters, eligible: Sequence[str]
+) -> tuple[Purity, list[str]]:
+    """Purity of the clips that are open to use, and the clips that were compared for it.
+
+    Clips that only a person's word makes members are no part of it: they tell nothing of those that were found.
+    """
+    own = found[concept.name]
+    out = rows_of(store.clips, sorted(own.taken_out), ["held_for"])
+    taken_out = [one for one, row in out.items() if not row["held_for"]]
+    pool = [*(one for one in eligible if one not in own.added), *taken_out]
+    yes = own.confirmed.intersection(pool)
+    asked = Asked(len(pool), len(yes), len(taken_out))
+    ids = _few(pool) if clusters.space is not None else []
+    against = _few(_contrast(store, concept, found)) if clusters.space is not None else []
+    modalities = clusters.space.modalities if clusters.space is not None else ()
+    members, contrast = (_side(store, one, modalities) for one in (ids, against))
+    labels = np.array([own.probabilities[one] for one in ids if one in own.probabilities and one not in yes])
+    return purity(members, contrast, labels, asked), ids
 
 
 def _contrast(store: Store, concept: Concept, found: Mapping[str, Found]) -> list[str]:
     """The clips that a concept is told apart from: the members of its contrasts, or else every other clip."""
-    own = found[concept.name].probabilities.keys()
+    own = found[concept.name].probabilities.keys() | found[concept.name].taken_out
     if concept.contrasts:
         others = {one for name in concept.contrasts for one in found[name].probabilities}
         return sorted(others - own)
@@ -154,7 +169,3 @@ def _with_signatures(store: Store, clip_ids: Sequence[str], rows: Mapping[str, C
     has = COLUMN in store.clips.schema.names and len(clip_ids) <= 2 * _COMPARED
     signatures = rows_of(store.clips, clip_ids, [COLUMN]) if has else {}
     return [rows[one] | signatures.get(one, {}) for one in clip_ids]
-
-
-def _asked(answers: Answers) -> Asked:
-    return Asked(len(answers), sum(answers.values()))

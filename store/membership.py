@@ -39,11 +39,18 @@ Answers = Mapping[str, bool]
 
 @dataclass(frozen=True)
 class Found:
-    """A concept's clips: probability by clip id; `how` tells people what found them, `fault` why nothing could."""
+    """A concept's clips: probability by clip id; `how` tells people what found them, `fault` why nothing could.
+
+    confirmed: clips among these that a person says belong. added: those of them that nothing else found. taken_out:
+    clips that were found, and that a person's word makes members no more.
+    """
 
     probabilities: Mapping[str, float]
     how: str
     fault: str | None = None
+    confirmed: frozenset[str] = frozenset()
+    added: frozenset[str] = frozenset()
+    taken_out: frozenset[str] = frozenset()
 
 
 def members_of(
@@ -74,17 +81,24 @@ def members_of(
     asked = clips.get_many(clip_id for clip_id, belongs in answers.items() if belongs)
     people = {row["clip_id"]: 1.0 - PEOPLE_ERR for row in asked.values() if row["stage"] == "densified"}
     told = {one: p for one, p in found.probabilities.items() if answers.get(one, True)}
-    return Found(told | people, found.how)
+    return Found(
+        told | people,
+        found.how,
+        confirmed=frozenset(people),
+        added=frozenset(people.keys() - found.probabilities.keys()),
+        taken_out=frozenset(found.probabilities.keys() - told.keys()),
+    )
 
 
 def _by_query(clips: ClipTable, query: str) -> dict[str, float]:
-    attributes = [name for name in _attributes(clips) if name in set(_WORD.findall(query))]
+    attributes = [name for name in attributes_of(clips) if name in set(_WORD.findall(query))]
     rows = clips.select(f"{ANNOTATED} AND ({query})", columns=["readings", *attributes])
     literals = {one.replace("''", "'") for one in _LITERAL.findall(query)}
     return {row["clip_id"]: _by_readings(row, attributes, literals) for row in rows}
 
 
-def _attributes(clips: ClipTable) -> list[str]:
+def attributes_of(clips: ClipTable) -> list[str]:
+    """Names of the columns that hold a term of a closed vocabulary."""
     return [field.name for field in clips.schema if field.metadata and field.metadata.get(b"kind") == b"text"]
 
 

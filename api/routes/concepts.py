@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from api.bodies import problems
 from api.service import Given
 from store.errors import NotFound
+from store.proposing import propose
 from store.records import Json
 from store.store import Store
 from store.tokens import tokens_of
@@ -54,6 +55,10 @@ class Member(BaseModel):
     """Of being a member."""
     agreement: float | None = None
     """Share that members have of the clips around it; None where it was not compared."""
+    agreements: dict[str, float | None] = {}
+    """The same, in each modality alone."""
+    answer: bool | None = None
+    """Whether a person says that it belongs; None where nobody did."""
     eligible: bool
     held_for: list[str]
 
@@ -65,11 +70,43 @@ class ConceptDetail(BaseModel):
     members: list[Member]
 
 
+class Term(BaseModel):
+    """A term that sets a cluster apart. z: log-odds inside against elsewhere, in standard deviations."""
+
+    attribute: str
+    term: str
+    share: float
+    share_elsewhere: float
+    z: float
+
+
+class Proposal(BaseModel):
+    """A concept that a cluster suggests."""
+
+    concept: Json
+    """An entry for concepts.yaml."""
+    cluster: int
+    n_clips: int
+    n_videos: int
+    terms: list[Term]
+    agreement: float
+    """Clips in both / clips in either, of its condition and the cluster; 1 where the concept is the cluster."""
+
+
 @router.get("")
 def list_concepts(service: Given) -> list[Concept]:
     """Every concept that was computed, by name."""
     tokens = tokens_of(service.store, "concept")
     return [Concept(**body, token=tokens.get(name)) for name, body in service.store.concepts.all().items()]
+
+
+@router.get("/proposed")
+def list_proposals(service: Given) -> list[Proposal]:
+    """Concepts that the clusters suggest and that no declared concept is already, the largest cluster first."""
+    return [
+        Proposal(**vars(one) | {"concept": one.concept.entry, "terms": [Term(**vars(term)) for term in one.terms]})
+        for one in propose(service.store)
+    ]
 
 
 @router.get("/{name}", responses=problems(404))

@@ -4,7 +4,7 @@
 
 Concept and contrast are Gaussians in each of three modalities, `gap` standard deviations apart in those that tell them
 apart; impure members are clips of the contrast. Clips come from videos; `together` is the share of errors that strikes
-whole videos. People answer about members at random and err in 1 of 20; what they take out is no member any more.
+whole videos. People answer about members and err in 1 of 20; what they take out is no member any more.
 """
 
 import argparse
@@ -27,6 +27,8 @@ class Condition:
     telling: int = 3
     together: float = 0.0
     n_asked: int = 0
+    doubtful: bool = False
+    """Whether those of the least agreement are asked about, as a queue does, and not any."""
     spoilt: float = 0.0
     """Share of the contrast that is of the concept."""
 
@@ -42,15 +44,16 @@ def drawn(condition: Condition, seed: int) -> tuple[Purity, float]:
     is_true = ~(whole[video] | single)
     of_contrast = rng.random(n) < condition.spoilt
     vectors = _vectors(rng, condition, is_true), _vectors(rng, condition, of_contrast)
-    asked = rng.permutation(n)[: condition.n_asked]
-    answer = is_true[asked] ^ (rng.random(len(asked)) < 0.05)
-    stays = np.ones(n, bool)
-    stays[asked[~answer]] = False
-    confirmed = np.zeros(n, bool)
-    confirmed[asked[answer]] = True
-    members = Side(video[stays], {name: rows[stays] for name, rows in vectors[0].items()})
+    members = Side(video, vectors[0])
     contrast = Side(video + condition.n_videos, vectors[1])
-    told = purity(members, contrast, np.ones(stays.sum()), confirmed[stays], Asked(len(asked), int(answer.sum())))
+    asked = rng.permutation(n)
+    if condition.doubtful and condition.n_asked:
+        asked = np.argsort(purity(members, contrast, np.ones(n), Asked(n)).agreement)
+    asked = asked[: condition.n_asked]
+    yes = is_true[asked] ^ (rng.random(len(asked)) < 0.05)
+    stays = np.ones(n, bool)
+    stays[asked[~yes]] = False
+    told = purity(members, contrast, np.ones(n), Asked(n, int(yes.sum()), int((~yes).sum())))
     return told, float(is_true[stays].mean())
 
 
@@ -82,6 +85,9 @@ CONDITIONS = [
     *(Condition(together=one, true_purity=p) for one, p in itertools.product((0.5, 1.0), (0.8, 0.95))),
     *(Condition(n_asked=one, true_purity=p) for one, p in itertools.product((10, 50), (0.7, 0.95))),
     *(Condition(n_asked=one, telling=0, true_purity=p) for one, p in itertools.product((10, 50), (0.7, 0.95))),
+    *(Condition(n_asked=90, true_purity=p) for p in (0.5, 0.7, 0.9)),
+    *(Condition(n_asked=n, true_purity=p, doubtful=True) for n, p in itertools.product((10, 30, 50, 90), (0.7, 0.9))),
+    *(Condition(n_asked=30, telling=0, true_purity=p, doubtful=True) for p in (0.7, 0.95)),
     *(Condition(spoilt=one) for one in (0.1, 0.3)),
 ]
 
@@ -91,14 +97,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--subsets", type=int, default=200, help="per condition")
     n_subsets = parser.parse_args().subsets
-    print("truth videos clips gap telling together asked spoilt | bound holds  truth - bound  estimate - truth")
+    print(
+        "truth videos clips gap telling together asked doubtful spoilt | bound holds  truth - bound  estimate - truth"
+    )
     all_holds = []
     for c in CONDITIONS:
         holds, gap, error = coverage(c, n_subsets)
         all_holds.append(holds)
         print(
             f"{c.true_purity:<5} {c.n_videos:<6} {c.per_video:<5} {c.gap:<3} {c.telling:<7} {c.together:<8}"
-            f" {c.n_asked:<5} {c.spoilt:<6} | {holds:<12.3f} {gap:<14.3f} {error:+.3f}",
+            f" {c.n_asked:<5} {c.doubtful!s:<8} {c.spoilt:<6} | {holds:<12.3f} {gap:<14.3f} {error:+.3f}",
             flush=True,
         )
     print(f"all conditions: {np.mean(all_holds):.3f}; the worst: {min(all_holds):.3f}")

@@ -21,10 +21,9 @@ def two(n=24, m=24, gap=6.0, seed=0, wrong=0):
     return side(np.arange(n) % 4, look=ours), side(4 + np.arange(m) % 4, look=theirs)
 
 
-def judged(members, contrast, labels=None, confirmed=None, asked=Asked()):
+def judged(members, contrast, labels=None, yes=0, no=0):
     n = len(members)
-    labels = np.ones(n) if labels is None else labels
-    return purity(members, contrast, labels, np.zeros(n, bool) if confirmed is None else confirmed, asked)
+    return purity(members, contrast, np.ones(n) if labels is None else labels, Asked(n, yes, no))
 
 
 CONDITIONS = [
@@ -37,6 +36,8 @@ CONDITIONS = [
     Condition(together=1.0),
     Condition(n_asked=50, true_purity=0.7),
     Condition(n_asked=10, telling=0),
+    Condition(n_asked=90, true_purity=0.9),
+    Condition(n_asked=30, true_purity=0.7, doubtful=True),
     Condition(spoilt=0.2),
 ]
 
@@ -90,12 +91,30 @@ def test_a_doubtful_label_bounds_the_estimate():
 def test_answers_of_people_count_at_once():
     members, contrast = two(n=60, m=60, gap=0.0)
     before = judged(members, contrast)
-    confirmed = np.arange(60) < 40
-    after = judged(members, contrast, confirmed=confirmed, asked=Asked(42, 40))
+    after = judged(members, contrast, yes=40, no=2)
     assert after.value > before.value
     assert after.low > before.low + 0.3
-    doubted = judged(members, contrast, confirmed=np.arange(60) < 10, asked=Asked(40, 10))
-    assert doubted.value < after.value
+    assert judged(members, contrast, yes=10, no=30).low < after.low
+
+
+def test_what_people_took_out_is_subtracted_from_what_the_vectors_tell():
+    impure = two(n=200, m=200, wrong=60)
+    before, after = judged(*impure), judged(*impure, yes=2, no=58)
+    assert after.value > before.value + 0.15
+    assert after.low > before.low + 0.1
+
+
+def test_by_answers_alone_a_wrong_yes_is_allowed_for():
+    # Nine in ten of those asked belong, by 19 of 20 that people get right; nobody was asked about half of the clips.
+    members, _ = two(n=200)
+    told = purity(members, side([], look=np.empty((0, 4))), np.ones(100), Asked(200, 86, 14))
+    assert told.value == pytest.approx((86 * 0.95 * 0.9 / (0.95 * 0.9 + 0.05 * 0.1) + 100 * 0.9) / 186)
+    assert 0.8 < told.low < 0.9
+
+
+def test_people_who_took_everything_out_leave_nothing_to_judge():
+    members, contrast = two(n=20)
+    assert judged(members, contrast, np.empty(0), no=20).value is None
 
 
 def test_where_nobody_was_asked_and_no_vector_is_known_nothing_is_said():
