@@ -180,6 +180,25 @@ def filled(store):
     return store
 
 
+def test_the_extremes_of_a_column_and_the_groups_of_another_are_found_without_the_rest(filled):
+    f = PARK.clip_ids[-1]
+    first, second, *_ = filled.clips.top("outlier_score", "true", 3, columns=["held_for"])
+    assert (first["clip_id"], first["held_for"], set(first)) == (
+        f,
+        ["outlier"],
+        {"clip_id", "outlier_score", "held_for"},
+    )
+    assert second["clip_id"] == min(set(PARK.clip_ids) - {f})
+    assert [one["clip_id"] for one in filled.clips.top("margin", "true", 1, is_highest=False)] == [PARK.clip_ids[1]]
+    assert filled.clips.top("margin", "source = 'moon'", 3) == []
+    assert filled.clips.groups("source", "true") == {
+        "park": (6, min(PARK.clip_ids)),
+        "street": (4, min(STREET.clip_ids)),
+    }
+    with pytest.raises(InputError, match="does not work on the clip table"):
+        filled.clips.top("margin", "no such thing", 3)
+
+
 def answer(store: Store, item_id: str, said: str, minutes: float = 0.0) -> list[ReviewDecided]:
     made = [recorded(draft, "Ada", "seen", later(minutes)) for draft in drafts(store, item_id, said)]
     View(store).apply(made)
