@@ -8,8 +8,10 @@ import pytest
 
 from store.documents import record_of
 from store.errors import InputError, NotFound
+from store.filters import FILTERS
 from store.records import ClipCurated, Column, ConceptChanged, Json, ReviewDecided, digest
 from store.reviewing.answering import drafts, recorded, undoing
+from store.reviewing.candidates import features_of
 from store.reviewing.ledger import Ledger, answered_on, cluster_decisions, unrefuted
 from store.reviewing.proposals import Example, examples, fitted
 from store.reviewing.queue import proposals, queue
@@ -95,6 +97,13 @@ def test_clips_of_one_video_in_one_cluster_wait_for_each_other():
 
 
 # --- what is proposed ------------------------------------------------------------------------------------
+
+
+def test_a_clip_is_known_by_its_place_its_worst_excess_and_its_strongest_change():
+    row = {"margin": 0.5, "outlier_score": None, "blur": 0.9, "nsfw": 0.1, "pivots": [{"score": 0.25}, {"score": 0.75}]}
+    told = features_of(row, 0.25, FILTERS)
+    assert told == pytest.approx({"membership": 0.25, "margin": 0.5, "excess": 0.2, "pivot": 0.75})
+    assert features_of({}, None, FILTERS) == {}
 
 
 def test_without_answers_the_prior_orders_but_proposes_nothing():
