@@ -19,6 +19,7 @@ from api.routes import (
     footage,
     identities,
     inspect,
+    review,
     snapshots,
     status,
     training,
@@ -70,6 +71,7 @@ def create_app(
         training,
         snapshots,
         decisions,
+        review,
         identities,
         dead,
     ):

@@ -9,6 +9,7 @@ from api.commands import (
     dead,
     decisions,
     doctor,
+    drift,
     evaluate,
     identities,
     ingest,
@@ -16,6 +17,7 @@ from api.commands import (
     models,
     plot,
     recipe,
+    review,
     snapshot,
     status,
     training,
@@ -44,10 +46,12 @@ app.add_typer(evaluate.app, name="eval")
 app.command()(clusters.clusters)
 app.command()(training.concepts)
 app.command()(training.train)
+app.add_typer(drift.app, name="drift")
 app.add_typer(plot.app, name="plot")
 app.add_typer(snapshot.app, name="snapshot")
 app.command()(decisions.release)
 app.command()(decisions.remove)
+app.add_typer(review.app, name="review")
 app.add_typer(identities.app, name="identities")
 app.add_typer(dead.app, name="dead")
 app.command()(workers.rebuild)

@@ -34,6 +34,7 @@ class StoreGauges(Collector):
         yield _gauge("cliploom_clips", "Number of clips by how far they are", "stage", status.clips.by_stage)
         yield _gauge("cliploom_clip_verdicts", "Number of annotated clips", "verdict", status.clips.by_verdict)
         yield _gauge("cliploom_in_flight", "What has not come to its end", "kind", status.in_flight)
+        yield _gauge("cliploom_alarms", "Alarms of drift", "status", self._store.alarms.counts())
         concepts = self._store.concepts.all()
         eligible = {name: concept["n_eligible"] for name, concept in concepts.items()}
         purity = {name: concept["purity"] for name, concept in concepts.items() if concept["purity"] is not None}

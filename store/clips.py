@@ -1,5 +1,7 @@
 """The clip table: one row per clip, with its measurements, annotation, place among the others and verdict."""
 
+import heapq
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -325,6 +327,29 @@ class ClipTable:
         """
         query = self._table.search(text, query_type="fts").limit(limit)
         return self._run(query.where(where, prefilter=True) if where else query, where)
+
+    def top(
+        self, column: str, where: str, limit: int, is_highest: bool = True, columns: Sequence[str] = ()
+    ) -> list[ClipRow]:
+        """The rows with the highest (else lowest) values of a number column, with these columns, the extreme first.
+
+        The table is read in batches of these columns, of which the best are kept: memory does not grow with its rows.
+
+        Raises:
+            InputError: the condition is no valid SQL over these columns.
+        """
+        json_columns, sign = self._json_columns(), -1.0 if is_highest else 1.0
+        named = list(dict.fromkeys(["clip_id", column, *columns]))
+        best: list[tuple[float, str, ClipRow]] = []
+        query = self._table.search().where(f"({where}) AND {column} IS NOT NULL").select(named).limit(None)
+        try:
+            for batch in query.to_batches():
+                rows = (_decode(row, json_columns) for row in batch.to_pylist())
+                found = ((sign * row[column], row["clip_id"], row) for row in rows)
+                best = heapq.nsmallest(limit, itertools.chain(best, found), key=lambda one: one[:2])
+        except (ValueError, RuntimeError) as error:
+            raise _bad_condition(where, error) from error
+        return [row for _, _, row in best]
 
     def count(self, where: str | None = None) -> int:
         """Number of rows that meet a condition.

@@ -25,6 +25,8 @@ from store.records import (
     DeadDropped,
     DeadLetter,
     DeadReplayed,
+    DriftAnswered,
+    DriftRaised,
     FootageContinued,
     FootageSegmented,
     FootageSubmitted,
@@ -63,6 +65,8 @@ RECORD_TYPES: dict[str, type[Record]] = {
         ClustersFounded,
         ClusterChanged,
         ConceptChanged,
+        DriftRaised,
+        DriftAnswered,
         TokenReserved,
         TrainingDecided,
         TrainingRequested,
@@ -118,6 +122,11 @@ def _training_requested_1(body: Json) -> Json:
     return body | {"token": None}
 
 
+def _review_decided_1(body: Json) -> Json:
+    """Version 1 knew keep, drop, release and revoke only, and undid nothing."""
+    return body | {"concepts": {}, "others": [], "undoes": None, "shown": {}}
+
+
 def _removal_done_1(body: Json) -> Json:
     """Version 1 knew no trigger tokens."""
     return body | {"tokens": []}
@@ -129,6 +138,7 @@ UPGRADES: Mapping[tuple[str, int], Upgrade] = {
     (ClipCurated.topic, 1): _clip_curated_1,
     (ConceptChanged.topic, 1): _concept_changed_1,
     (TrainingRequested.topic, 1): _training_requested_1,
+    (ReviewDecided.topic, 1): _review_decided_1,
     (RemovalDone.topic, 1): _removal_done_1,
 }
 """(type, version) to the step that leads to the version after it."""

@@ -127,6 +127,10 @@ class MediaStore:
                 if path.stat().st_mtime < before.timestamp():
                     path.unlink()
 
+    def local_path(self, key: str) -> str | None:
+        """Where the object lies on this machine; None where media are kept elsewhere."""
+        return self._path(key) if self._local else None
+
     @contextmanager
     def local_file(self, key: str) -> Iterator[Path]:
         """A path on this machine that holds the object's bytes for the length of the `with` block."""

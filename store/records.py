@@ -595,6 +595,43 @@ class ConceptChanged(Record):
         return self.concept
 
 
+class DriftRaised(Record):
+    """New footage is no longer like what the clusters and the control vectors were built on."""
+
+    topic: ClassVar[str] = "drift.raised"
+    alarm_id: str
+    score: float
+    """Capital of the test martingale (`store.drift`)."""
+    threshold: float
+    streams: dict[str, float]
+    """What moved, with its capital: `place`, or controls; empty where it is all of them together."""
+    n_videos: int
+    """Videos since the reference was taken."""
+    sources: dict[str, int]
+    """Where the videos since the capital began to grow came from."""
+    recipe: str
+    """Of the clustering that the reference was taken in."""
+    raised_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.alarm_id
+
+
+class DriftAnswered(Record):
+    """A person looked at an alarm; from here on, new footage is compared with that of now."""
+
+    topic: ClassVar[str] = "drift.answered"
+    alarm_id: str
+    by: str
+    reason: str
+    answered_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.alarm_id
+
+
 class TokenReserved(Record):
     """A made-up word stands for a concept or an identity, for ever: its trigger token.
 
@@ -695,16 +732,27 @@ class TrainingFinished(Record):
 
 
 class ReviewDecided(Record):
-    """A person's decision, on record."""
+    """A person's decision, on record; `store.reviewing.ledger` says which of them stand."""
 
     topic: ClassVar[str] = "reviews.decided"
+    version: ClassVar[int] = 2
     decision_id: str
-    subject: Literal["clip", "source"]
+    subject: Literal["clip", "source", "cluster"]
     subject_id: str
-    verdict: Literal["keep", "drop", "release", "revoke"]
-    """keep, drop: of a clip. release, revoke: a source whose held clips may, or may no longer, be used."""
+    """A cluster's is its number as text. An undoing has the subject of what it undoes."""
+    verdict: Literal["keep", "drop", "relabel", "release", "revoke", "split", "merge", "undo"]
+    """keep, drop, relabel: of a clip. release, revoke: a source whose held clips may, or may no longer, be used.
+    split, merge: of a cluster. undo: of an earlier decision on the same subject, which may itself be an undoing."""
     covers: tuple[Literal["age", "licence"], ...] = ()
     """What a release answers for; the other holds stay."""
+    concepts: dict[str, bool] = {}
+    """relabel: of which concepts the clip is, and of which it is not."""
+    others: tuple[str, ...] = ()
+    """merge: numbers of the clusters that are the same as the subject."""
+    undoes: str | None = None
+    """undo: id of the decision that no longer stands."""
+    shown: dict[str, float] = {}
+    """What was known of the clip when it was asked about, by feature: what proposals are learnt from."""
     by: str
     reason: str
     decided_at: datetime

@@ -29,6 +29,7 @@ from store.removed import (
     withdraw_run,
     without_original,
 )
+from store.reviewing.subjects import without_decisions
 from store.snapshots import is_withdrawn, judged_clips, withdraw_snapshot
 from store.store import Store
 from store.tables import sql_holds, sql_in
@@ -87,7 +88,7 @@ def remove(store: Store, request: RemovalRequested, snapshots_root: Path, now: d
         _withdraw_snapshot(store, snapshots_root, tag, request.removal_id)
     _strike_concepts(store, plan)
     store.dead_letters.delete([letter.rpartition("/")[2] for letter in sorted(plan.dead_letters)])
-    store.reviews.delete(_reviews(store, request, plan))
+    _strike_reviews(store, request, plan)
     store.clips.delete(sorted(plan.clip_ids))
     answers = AnswerStore(store.media)
     for clip_id in sorted(plan.clip_ids):
@@ -317,6 +318,15 @@ def _reviews(store: Store, request: RemovalRequested, plan: _Plan) -> list[str]:
             and datetime.fromisoformat(review["decided_at"]) <= asked
         )
     ]
+
+
+def _strike_reviews(store: Store, request: RemovalRequested, plan: _Plan) -> None:
+    """Delete the decisions on what goes; what later ones on a source say stays, and no longer names the deleted."""
+    gone = _reviews(store, request, plan)
+    store.reviews.delete(gone)
+    left = store.reviews.get(f"source:{request.subject_id}") if request.subject == "source" else None
+    if left is not None and "decision_ids" in left:
+        store.reviews.put({f"source:{request.subject_id}": without_decisions(left, set(gone))})
 
 
 def _is_gone(store: Store, request: RemovalRequested, plan: _Plan, snapshots_root: Path) -> bool:

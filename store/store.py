@@ -22,6 +22,7 @@ DOCUMENTS = (
     "cluster_events",
     "concepts",
     "concept_history",
+    "alarms",
     "tokens",
     "training_decisions",
     "runs",
@@ -46,6 +47,7 @@ class Store:
     cluster_events: by event id; born, split, merged or died.
     concepts: by name; the last `concepts.changed`.
     concept_history: numbers of each concept, by name and minute.
+    alarms: of drift, by alarm id; open or answered.
     tokens: by token; reserved for a concept or an identity, or removed: whose it was is forgotten.
     training_decisions: by decision id; train or wait.
     runs: by run id; requested, running, succeeded, failed or withdrawn.
@@ -66,6 +68,7 @@ class Store:
     cluster_events: DocumentTable
     concepts: DocumentTable
     concept_history: DocumentTable
+    alarms: DocumentTable
     tokens: DocumentTable
     training_decisions: DocumentTable
     runs: DocumentTable

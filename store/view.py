@@ -33,6 +33,8 @@ from store.records import (
     DeadDropped,
     DeadLetter,
     DeadReplayed,
+    DriftAnswered,
+    DriftRaised,
     FootageContinued,
     FootageSegmented,
     FootageSubmitted,
@@ -52,6 +54,7 @@ from store.records import (
     TrainingRequested,
 )
 from store.removed import refuse_late, tombstone, withdrawn_run, without_original
+from store.reviewing.subjects import source_answers, subject_document
 from store.store import DOCUMENTS, Store
 from store.tables import DocumentTable, sql_holds, sql_in
 from store.tokens import nameless, reserved
@@ -200,6 +203,8 @@ class View:
             return []
         if record.subject == "clip":
             return [record.subject_id]
+        if record.subject == "cluster":
+            return []
         where = sql_in("source", [record.subject_id])
         return [row["clip_id"] for row in self._store.clips.select(where=where, columns=["clip_id"])]
 
@@ -215,7 +220,8 @@ class View:
             return None
         row["stage"] = stage_of(row)
         if (review := tables["reviews"].get(f"clip:{row['clip_id']}")) is not None:
-            row["review"] = {name: review[name] for name in ("verdict", "by", "reason")}
+            said = {name: review[name] for name in ("verdict", "by", "reason")}
+            row["review"] = said if said["verdict"] is not None else None
         if row["stage"] == "densified":
             row = self._store.clips.rounded(row)
             decisions = judge(row, tables["sources"].get(row["source"]), self._gate)
@@ -275,19 +281,13 @@ def _segmented(record: FootageSegmented, tables: Tables) -> None:
 
 
 def _reviewed(record: ReviewDecided, tables: Tables) -> None:
-    body = record.model_dump(mode="json")
-    tables["reviews"].put(record.decision_id, body | {"status": "decided"})
-    latest = f"{record.subject}:{record.subject_id}"
-    known = tables["reviews"].get(latest)
-    if known is None or (_time(known, "decided_at"), known["decision_id"]) <= (record.decided_at, record.decision_id):
-        tables["reviews"].put(latest, body | {"status": "latest"})
+    reviews = tables["reviews"]
+    reviews.put(record.decision_id, record.model_dump(mode="json") | {"status": "decided"})
+    subject = f"{record.subject}:{record.subject_id}"
+    reviews.put(subject, subject_document(record, reviews.get(subject), reviews))
     if record.subject == "source":
         source = tables["sources"].get(record.subject_id) or {"source": record.subject_id, "licences": []}
-        answers = dict(source.get("answers", {}))
-        answer = {name: body[name] for name in ("verdict", "by", "reason", "decided_at")}
-        for rule in record.covers:
-            if rule not in answers or _time(answers[rule], "decided_at") <= record.decided_at:
-                answers[rule] = answer
+        answers = source_answers(reviews.get(subject) or {}, reviews)
         released = {rule: answer for rule, answer in answers.items() if answer["verdict"] == "release"}
         tables["sources"].put(record.subject_id, source | {"answers": answers, "released": released})
 
@@ -351,6 +351,13 @@ def _concept(record: ConceptChanged, tables: Tables) -> None:
     known = tables["concept_history"].get(minute)
     if known is None or _time(known, "computed_at") <= record.computed_at:
         tables["concept_history"].put(minute, {name: body[name] for name in _HISTORY} | {"status": status})
+
+
+def _drift(record: DriftRaised | DriftAnswered, tables: Tables) -> None:
+    known = tables["alarms"].get(record.alarm_id) or {}
+    is_answered = isinstance(record, DriftAnswered) or known.get("status") == "answered"
+    body = known | record.model_dump(mode="json") | {"status": "answered" if is_answered else "open"}
+    tables["alarms"].put(record.alarm_id, body)
 
 
 def _token_reserved(record: TokenReserved, tables: Tables) -> None:
@@ -444,6 +451,8 @@ _DOCUMENT_FOLDS: dict[type[Record], Callable[[Any, Tables], None]] = {
     ClustersFounded: _founded,
     ClusterChanged: _cluster_changed,
     ConceptChanged: _concept,
+    DriftRaised: _drift,
+    DriftAnswered: _drift,
     TokenReserved: _token_reserved,
     TrainingDecided: _training_decided,
     TrainingRequested: _run_requested,

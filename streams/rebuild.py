@@ -61,6 +61,8 @@ ORDER = (
     "clusters.founded",
     "clusters.changed",
     "concepts.changed",
+    "drift.raised",
+    "drift.answered",
     "tokens.reserved",
     "training.decided",
     "training.requested",

@@ -1,17 +1,20 @@
-"""Pictures of the dataset, as numbers: the map of the clips, outlier scores, and growth."""
+"""The dataset as a whole: the map of the clips, outlier scores, growth, and alarms of drift."""
 
 from datetime import datetime
+from typing import Literal
 
 import numpy as np
-from fastapi import APIRouter
-from pydantic import BaseModel
+from anyio import to_thread
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
 
-from api.bodies import problems
+from api.bodies import ENTERED, Body, Entered, Name, problems
 from api.service import Given
 from store.clusters.map import load_map
 from store.clusters.options import ClusterOptions
-from store.errors import NotFound
+from store.errors import Conflict, NotFound
 from store.membership import rows_of
+from store.records import DriftAnswered
 
 router = APIRouter(prefix="/curation", tags=["curation"])
 
@@ -37,6 +40,32 @@ class Histogram(BaseModel):
     in_none: list[int]
     threshold: float
     """From which a clip in no cluster is an outlier."""
+
+
+class Alarm(BaseModel):
+    """New footage is no longer like what the clusters and the control vectors were built on."""
+
+    alarm_id: str
+    status: Literal["open", "answered"]
+    score: float
+    threshold: float
+    streams: dict[str, float]
+    """What moved: `place` is where clips lie, the others are controls."""
+    n_videos: int
+    """Videos since the reference was taken."""
+    sources: dict[str, int]
+    """Where the videos came from since."""
+    raised_at: datetime
+    by: str | None = None
+    """Who answered it."""
+    reason: str | None = None
+
+
+class Answer(Body):
+    """What was done about an alarm, or why nothing is to be done."""
+
+    by: Name = Field(examples=["Ada"])
+    reason: Name = Field(examples=["winter footage is expected; recalibrated"])
 
 
 class Day(BaseModel):
@@ -99,3 +128,29 @@ def show_growth(service: Given) -> list[Day]:
         videos, clips = videos + came[day][0], clips + came[day][1]
         days.append(Day(day=day, videos=videos, clips=clips))
     return days
+
+
+@router.get("/drift")
+def list_alarms(service: Given) -> list[Alarm]:
+    """Every alarm of drift, the newest first."""
+    alarms = [Alarm.model_validate(body) for body in service.store.alarms.all().values()]
+    return sorted(alarms, key=lambda alarm: (alarm.raised_at, alarm.alarm_id), reverse=True)
+
+
+@router.post("/drift/{alarm_id}/answer", status_code=201, responses=ENTERED)
+async def answer_alarm(alarm_id: str, body: Answer, service: Given, response: Response) -> Entered:
+    """Answer an alarm: from here on, new footage is compared with the clips that there are now."""
+    known = await to_thread.run_sync(service.store.alarms.get, alarm_id)
+    if known is None:
+        raise NotFound(f"no alarm {alarm_id!r}; GET /curation/drift lists them")
+    if known["status"] == "answered":
+        raise Conflict(f"alarm {alarm_id} was answered by {known['by']}: {known['reason']}")
+    record = DriftAnswered(alarm_id=alarm_id, answered_at=service.clock(), **body.model_dump())
+
+    def shown() -> bool:
+        return (service.store.alarms.get(alarm_id) or {}).get("status") == "answered"
+
+    is_shown = await service.publish_until_shown(record, shown)
+    response.status_code = 201 if is_shown else 202
+    note = "stored" if is_shown else f"the broker has it, the store does not show it yet; look again at {alarm_id}"
+    return Entered(id=alarm_id, durable=is_shown, note=note, document=service.store.alarms.get(alarm_id))

@@ -55,8 +55,8 @@ async def decide(body: Review, service: Given, response: Response) -> Entered:
 @router.get("/reviews")
 def list_reviews(
     service: Given,
-    subject: Literal["clip", "source"] | None = None,
-    subject_id: Annotated[str | None, Query(description="A clip id or a source's name")] = None,
+    subject: Literal["clip", "source", "cluster"] | None = None,
+    subject_id: Annotated[str | None, Query(description="A clip id, a source's name or a cluster's number")] = None,
 ) -> list[Json]:
     """Every decision on record, in order of time."""
     wanted = [

@@ -371,7 +371,7 @@ def rebuilt(store: Store, options: ClusterOptions = ClusterOptions()) -> Cluster
     where = "sample_threshold IS NOT NULL"
     rows = store.clips.select(where=where, columns=["cluster", "sample_threshold", "settled", *columns])
     clusters.settled = max((known["settled"] for known in (*rows, *events)), default=0)
-    points = clusters.space.project({name: _matrix(rows, name) for name in columns})
+    points = clusters.space.project({name: matrix_of(rows, name) for name in columns})
     number = np.array([_NOISE if row["cluster"] is None else row["cluster"] for row in rows], np.int64)
     clusters.sample = Sample(
         ids=tuple(row["clip_id"] for row in rows),
@@ -388,7 +388,7 @@ def rebuilt(store: Store, options: ClusterOptions = ClusterOptions()) -> Cluster
 def vectors_of(clips: ClipTable, clip_ids: Iterable[str], columns: Sequence[str]) -> tuple[list[str], Vectors]:
     """Ids and vectors of those of some clips that are there, in order of the ids."""
     rows = _rows(clips, clip_ids, columns)
-    return [row["clip_id"] for row in rows], {name: _matrix(rows, name) for name in columns}
+    return [row["clip_id"] for row in rows], {name: matrix_of(rows, name) for name in columns}
 
 
 def _rows(clips: ClipTable, clip_ids: Iterable[str], columns: Sequence[str]) -> list[ClipRow]:
@@ -396,7 +396,7 @@ def _rows(clips: ClipTable, clip_ids: Iterable[str], columns: Sequence[str]) -> 
     return [row for ids in parts for row in clips.select(sql_in("clip_id", ids), columns)]
 
 
-def _matrix(rows: Sequence[ClipRow], name: str) -> np.ndarray:
+def matrix_of(rows: Sequence[ClipRow], name: str) -> np.ndarray:
     """A modality of rows, float32 [N, D]; NaN where it is missing."""
     found = [_vector(row[name], name) for row in rows]
     size = next((len(one) for one in found if one is not None), 1)

@@ -5,6 +5,8 @@ import pytest
 
 from store.clusters.curator import Curator
 from store.clusters.map import ClusterMap, follow_map, save_map
+from store.records import DriftRaised
+from tests.api.conftest import NOON
 
 
 @pytest.fixture
@@ -95,3 +97,30 @@ def test_plots_are_written_from_the_terminal(live, two_looks, run, tmp_path):
         code, out, _ = run("plot", name, "--out", str(tmp_path / f"{name}.png"))
         assert code == 0, out
         assert (tmp_path / f"{name}.png").stat().st_size > 5_000
+
+
+def test_an_alarm_of_drift_is_listed_and_answered_once(live, run):
+    alarm = DriftRaised(
+        alarm_id="a1",
+        score=1500.0,
+        threshold=1000.0,
+        streams={"place": 3000.0},
+        n_videos=60,
+        sources={"winter": 40},
+        recipe="r",
+        raised_at=NOON,
+    )
+    live.apply(alarm)
+    code, out, _ = run("drift", "list")
+    assert code == 0
+    assert "place" in out
+    assert "open" in out
+    assert 'cliploom_alarms{status="open"} 1.0' in live.http.get("/metrics").text
+    code, out, _ = run("drift", "answer", "a1", "--by", "Ada", "--reason", "winter is expected")
+    assert code == 0, out
+    (told,) = live.http.get("/curation/drift").json()
+    assert (told["status"], told["by"], told["reason"]) == ("answered", "Ada", "winter is expected")
+    again = live.http.post("/curation/drift/a1/answer", json={"by": "Bob", "reason": "too"})
+    assert again.status_code == 409
+    assert "was answered by Ada: winter is expected" in again.json()["what"]
+    assert live.http.post("/curation/drift/none/answer", json={"by": "Bob", "reason": "too"}).status_code == 404

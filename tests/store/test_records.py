@@ -127,6 +127,15 @@ def test_records_from_before_there_were_tokens_are_read_as_having_none(kind, wit
     assert decode(json.dumps(told | {"version": 1}).encode()) == record.model_copy(update=without)
 
 
+def test_a_review_of_before_there_was_undoing_is_read_as_labelling_and_undoing_nothing():
+    told = json.loads(encode(example(RECORD_TYPES["reviews.decided"])))
+    assert told["version"] == 2
+    for name in ("concepts", "others", "undoes", "shown"):
+        del told["body"][name]
+    found = decode(json.dumps(told | {"version": 1}).encode())
+    assert (found.concepts, found.others, found.undoes, found.shown) == ({}, (), None, {})
+
+
 def test_an_annotation_of_before_there_was_reasoning_is_read_as_measured():
     told = json.loads(encode(Video("a").densified[0]))
     assert (told["type"], told["version"]) == ("clips.densified", 2)

@@ -362,6 +362,20 @@ def test_letters_and_reviews_about_the_footage_go_and_others_stay(store, tmp_pat
     assert {review["decision_id"] for review in store.reviews.all().values()} == {"r2"}
 
 
+def test_labels_and_undoings_about_the_footage_go_and_late_ones_are_refused(store, tmp_path):
+    fill(store, tmp_path / "snapshots")
+    label = {"verdict": "relabel", "concepts": {"calm": True}}
+    going = [
+        review(GOING.clip_ids[0], "r3").model_copy(update=label),
+        review(GOING.clip_ids[0], "r4").model_copy(update={"verdict": "undo", "undoes": "r3"}),
+    ]
+    View(store).apply([*going, review(STAYING.clip_ids[0], "r5").model_copy(update=label)])
+    assert remove_and_record(store, tmp_path / "snapshots", request()).verified
+    View(store).apply(going)
+    assert {one["decision_id"] for one in store.reviews.all("decided").values()} == {"r2", "r5"}
+    assert not any(GOING.clip_ids[0] in json.dumps(one) for one in store.reviews.all().values())
+
+
 def test_a_second_request_changes_nothing_and_gives_the_same_proof(store, tmp_path):
     fill(store, tmp_path / "snapshots")
     first = remove_and_record(store, tmp_path / "snapshots", request())

@@ -41,6 +41,11 @@ def review(subject: str, subject_id: str, verdict: str, minutes: float, covers: 
     )
 
 
+def undo(undone: ReviewDecided, minutes: float) -> ReviewDecided:
+    again = review(undone.subject, undone.subject_id, "undo", minutes)
+    return again.model_copy(update={"undoes": undone.decision_id})
+
+
 def curated(clip_id: str, is_outlier: bool = False) -> ClipCurated:
     return ClipCurated(
         clip_id=clip_id,
@@ -81,6 +86,9 @@ RECORDS: list[Record] = [
     review("source", "street", "release", 1, ("age",)),
     review("clip", ONE.clip_ids[0], "drop", 2),
     review("clip", ONE.clip_ids[0], "keep", 3),
+    undo(review("clip", ONE.clip_ids[0], "keep", 3), 4),
+    undo(review("source", "street", "release", 1, ("age",)), 5),
+    undo(undo(review("source", "street", "release", 1, ("age",)), 5), 6),
     letter("embed", clip_id=ONE.clip_ids[1], video_id=ONE.video_id),
 ]
 
@@ -260,6 +268,43 @@ def test_the_latest_review_of_a_clip_counts_to_the_microsecond(store):
     View(store).apply([*ONE.road, moment_later, whole_second])
     assert store.clips.get(ONE.clip_ids[0])["review"]["verdict"] == "keep"
     assert len(store.reviews.all("decided")) == 2
+
+
+def test_what_is_undone_gives_way_to_what_stood_before_and_an_undone_undoing_restores_it(store):
+    view = View(store)
+    first, second = review("clip", ONE.clip_ids[0], "drop", 1), review("clip", ONE.clip_ids[0], "keep", 2)
+    taken_back = undo(second, 3)
+    seen = []
+    for record in (first, second, taken_back, undo(taken_back, 4), undo(first, 5), undo(second, 6)):
+        view.apply([*ONE.road, record])
+        seen.append((store.clips.get(ONE.clip_ids[0])["review"] or {}).get("verdict"))
+    assert seen == ["drop", "keep", "drop", "keep", "keep", None]
+
+
+def test_an_undone_release_holds_the_clips_again(store):
+    release = review("source", "street", "release", 1, ("age",))
+    View(store).apply([*TWO.road, undo(release, 2), release])
+    assert store.clips.count("verdict = 'hold'") == 3
+    assert store.sources.get("street")["released"] == {}
+
+
+def test_a_relabelled_clip_is_told_again_and_keeps_its_verdict(store):
+    view = View(store)
+    view.apply(ONE.road)
+    said = review("clip", ONE.clip_ids[0], "relabel", 1).model_copy(update={"concepts": {"calm": False}})
+    assert view.apply([said]) == (ONE.clip_ids[0],)
+    assert store.clips.get(ONE.clip_ids[0])["verdict"] == "keep"
+    assert store.clips.get(ONE.clip_ids[0])["review"] is None
+
+
+def test_a_decision_of_before_there_was_undoing_counts_again_when_a_later_one_is_undone(store):
+    view = View(store)
+    first, second = review("clip", ONE.clip_ids[0], "drop", 1), review("clip", ONE.clip_ids[0], "keep", 2)
+    view.apply([*ONE.road, first, second])
+    subject = f"clip:{ONE.clip_ids[0]}"
+    store.reviews.put({subject: {k: v for k, v in store.reviews.get(subject).items() if k != "decision_ids"}})
+    view.apply([undo(second, 3)])
+    assert store.clips.get(ONE.clip_ids[0])["review"]["verdict"] == "drop"
 
 
 def test_an_outlier_is_held_and_its_change_is_told_once(store):

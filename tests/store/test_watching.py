@@ -1,0 +1,82 @@
+"""Watching a store: a reference, an alarm, its answer, and what is kept of removed footage."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from store.clusters.curator import Curator
+from store.clusters.folder import forget_all
+from store.records import ClipEmbedded, DriftAnswered
+from store.view import View
+from store.watching import Watch
+from tests.store.made_footage import NOON, Video, all_records
+
+
+def put(store, prefix, n, away=0.0):
+    """n videos of two clips; their clip ids."""
+    ids, records = [], []
+    for number in range(n):
+        video = Video(f"{prefix}{number}", n_clips=2)
+        rng = np.random.default_rng([number, *prefix.encode()])
+        place = rng.normal(0, 1, 4)
+        records += [
+            record.model_copy(update={"values": record.values | {"visual": (place + away).tolist()}})
+            if isinstance(record, ClipEmbedded)
+            else record
+            for record in all_records([video])
+        ]
+        ids += video.clip_ids
+    View(store).apply(records)
+    return ids
+
+
+@pytest.fixture
+def watched(store):
+    """A store of seventy videos that is clustered and watched."""
+    ids = put(store, "usual", 70)
+    curator = Curator(store)
+    while records := curator.follow(settle=True):
+        View(store).apply(records)
+    watch = Watch(store)
+    assert watch.follow(curator.clusters, ids, NOON) == []
+    return store, curator.clusters, watch
+
+
+def test_usual_footage_raises_nothing_and_strange_footage_one_alarm(watched):
+    store, clusters, watch = watched
+    assert watch.follow(clusters, put(store, "more", 20), NOON) == []
+    strange = put(store, "strange", 40, away=9.0)
+    (alarm,) = watch.follow(clusters, strange, NOON)
+    assert alarm.score >= alarm.threshold
+    assert alarm.sources == {"park": alarm.sources["park"]}
+    assert "place" in alarm.streams
+    View(store).apply([alarm])
+    assert store.alarms.get(alarm.alarm_id)["status"] == "open"
+    assert watch.follow(clusters, strange, NOON) == []
+
+
+def test_an_alarm_that_nobody_knows_of_is_told_by_the_next_process(watched):
+    store, clusters, watch = watched
+    strange = put(store, "strange", 40, away=9.0)
+    (alarm,) = watch.follow(clusters, strange, NOON)
+    (again,) = Watch(store).follow(clusters, (), NOON + timedelta(hours=1))
+    assert again.alarm_id == alarm.alarm_id
+
+
+def test_once_it_is_answered_new_footage_is_compared_with_that_of_now(watched):
+    store, clusters, watch = watched
+    strange = put(store, "strange", 40, away=9.0)
+    (alarm,) = watch.follow(clusters, strange, NOON)
+    answer = DriftAnswered(alarm_id=alarm.alarm_id, by="Ada", reason="winter", answered_at=NOON)
+    View(store).apply([answer, alarm])
+    assert store.alarms.get(alarm.alarm_id)["status"] == "answered"
+    assert watch.follow(clusters, (), NOON) == []
+    assert watch.follow(clusters, put(store, "calm", 5), NOON) == []
+
+
+def test_a_state_that_is_lost_is_a_new_reference(watched):
+    store, clusters, _ = watched
+    forget_all(store.folder)
+    fresh = Watch(store)
+    assert fresh.follow(clusters, put(store, "strange", 40, away=9.0), NOON) == []
