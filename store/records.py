@@ -561,8 +561,8 @@ class ConceptChanged(Record):
     definition: Json
     """The entry of concepts.yaml that this was computed by."""
     members_key: str
-    """Manifest in media storage: JSON list of {"clip_id", "probability", "agreement", "eligible", "held_for"}, by clip
-    id."""
+    """Manifest in media storage: JSON list of {"clip_id", "probability", "answer", "agreement", "agreements" (by
+    modality), "eligible", "held_for"}, by clip id."""
     members_digest: str
     n_members: int
     n_eligible: int

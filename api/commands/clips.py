@@ -75,6 +75,7 @@ def _print_clip(console: Console, answer: Json) -> None:
     told = ("rule", "verdict", "score", "threshold", "by", "reason")
     console.print(grid("Decisions", told, [[decision[name] for name in told] for decision in answer["decisions"]]))
     _print_place(console, answer["place"])
+    _print_concepts(console, answer["concepts"])
     failed = answer["failed"]
     rows = [(group, recipe, failed.get(group)) for group, recipe in _recipes(answer)]
     console.print(grid("Recipes", ("of", "recipe", "failed"), rows))
@@ -107,6 +108,17 @@ def _print_place(console: Console, place: Json) -> None:
         f"{', ' if told else ''}{' and '.join(told)}{copies}{kept}",
         highlight=False,
     )
+
+
+def _print_concepts(console: Console, concepts: list[Json]) -> None:
+    """What speaks for the clip's being in each of its concepts."""
+    if not concepts:
+        return
+    told = ("concept", "how", "probability", "agreement", "answer")
+    modalities = sorted({name for one in concepts for name in one["agreements"]})
+    rows = [[*(one[name] for name in told), *(one["agreements"].get(name) for name in modalities)] for one in concepts]
+    titles = ("concept", "found by", "probability", "agreement", "a person says", *modalities)
+    console.print(grid("Concepts", titles, rows))
 
 
 def _recipes(answer: Json) -> list[tuple[str, Any]]:

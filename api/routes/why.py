@@ -10,6 +10,7 @@ from api.bodies import problems
 from api.intake import removal_of
 from api.routes.footage import DroppedFootage, dropped_footage, video_document
 from api.service import Given
+from store.evidence import evidence
 from store.records import Decision, Json
 from store.tables import DocumentTable
 
@@ -85,6 +86,9 @@ class ClipWhy(BaseModel):
     place: Json
     """Where it lies among the others: cluster and its probability, outlier score, margin and the next cluster, copies.
     GET /clips/{clip_id}/neighbourhood tells the nearest clips and their distances."""
+    concepts: list[Json]
+    """Each concept that it is in: how it was found, its probability, its agreement, over all and in each modality, and
+    what a person said."""
     dead: Json | None
     """The dead letter that it ended in, if it did."""
 
@@ -141,6 +145,7 @@ def why_clip(clip_id: str, service: Given) -> ClipWhy:
         ),
         reviews=_reviews(store.reviews, {("clip", clip_id), ("source", row["source"])}),
         place={name: row[name] for name in _PLACE},
+        concepts=evidence(store, clip_id),
         dead=dead and {name: dead[name] for name in ("dead_id", "step", "reason", "status")},
     )
 

@@ -39,6 +39,7 @@ CONDITIONS = [
     Condition(n_asked=90, true_purity=0.9),
     Condition(n_asked=30, true_purity=0.7, doubtful=True),
     Condition(spoilt=0.2),
+    Condition(strange=0.2),
 ]
 
 
