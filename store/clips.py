@@ -87,6 +87,7 @@ _FIXED = (
     pa.field("copies", pa.string()),
     pa.field("is_keeper", pa.bool_()),
     pa.field("curation_recipe", pa.string()),
+    pa.field("pivots", pa.string()),
     # who is seen
     pa.field("identity_ids", pa.string()),
     pa.field("identity_recipe", pa.string()),
@@ -110,6 +111,7 @@ _FIXED_JSON = frozenset(
         "control",
         "trace",
         "checks",
+        "pivots",
         "identity_ids",
         "review",
         "decisions",

@@ -41,6 +41,7 @@ from store.records import (
     IdentityDecided,
     IdentityLinked,
     Json,
+    PivotsFound,
     Record,
     RemovalDone,
     RemovalRequested,
@@ -184,7 +185,7 @@ class View:
                 row["identity_ids"] = Decisions.of(decisions).applied(clip_id, row["identity_ids"])
             if row != before:
                 writes.append(row)
-            settles = any(not isinstance(record, (ClipCurated, *_IDENTITY)) for record in clip_records)
+            settles = any(not isinstance(record, (ClipCurated, PivotsFound, *_IDENTITY)) for record in clip_records)
             if settles or _verdict(row) != _verdict(before):
                 changed.append(row)
         self._store.clips.upsert(writes)
@@ -485,6 +486,7 @@ _CLIP_COLUMNS: dict[type[Record], Callable[[Any], ClipRow]] = {
     ClipEmbedded: _embedded_columns,
     ClipDensified: _densified_columns,
     ClipCurated: curation_columns,
+    PivotsFound: lambda record: {"pivots": list(record.pivots)},
     IdentityLinked: linked_columns,
     DeadLetter: _dead_columns,
 }

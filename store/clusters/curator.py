@@ -98,6 +98,11 @@ class Curator:
         return [*self._entries, *self._in_flight.values()]
 
     @property
+    def in_flight(self) -> Mapping[str, ClipCurated]:
+        """Places that were told and that the tables do not show yet."""
+        return self._in_flight
+
+    @property
     def is_behind(self) -> bool:
         """Whether more clips wait to be placed anew than were at the last time."""
         return self._has_more or bool(self._stale)

@@ -348,7 +348,7 @@ async def test_curate_places_new_clips_once_and_judges_every_concept(store: Stor
     concepts = tmp_path / "concepts.yaml"
     concepts.write_text(CONCEPTS)
     seconds = iter(range(0, 1000, 4))
-    step = Curate(tmp_path, concepts, Clock(), lambda: float(next(seconds)))
+    step = Curate(tmp_path, concepts, "measured", Clock(), lambda: float(next(seconds)))
     published = Published()
     await step.process([ClipsStored(clip_ids=ONE.clip_ids)], published)
     assert published == []
