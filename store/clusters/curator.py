@@ -84,6 +84,8 @@ class Curator:
             self._found(columns)
         if is_gone or (settle and (self.clusters.unsettled or people != self._obeyed)):
             self._settle(people)
+        if settle:
+            self._mend_copies()
         self._tell_sample(shown)
         self._sweep()
         self._save()
@@ -264,6 +266,22 @@ class Curator:
                 record = known.model_copy(update={"copies": copy.group, "is_keeper": copy.is_keeper})
                 if not is_same(known, record):
                     self._in_flight[row["clip_id"]] = record
+
+    def _mend_copies(self) -> None:
+        """Judge groups of copies again that lost their keeper, or all but one, with removed footage."""
+        groups: dict[str, list[ClipCurated]] = {}
+        for row in self._store.clips.select("copies IS NOT NULL", columns=PLACE):
+            place = self._in_flight.get(row["clip_id"]) or place_of(row)
+            if place.copies is not None:
+                groups.setdefault(place.copies, []).append(place)
+        broken = [
+            one for group in groups.values() if len(group) < 2 or not any(p.is_keeper for p in group) for one in group
+        ]
+        copies = copies_of(self._store.clips, [one.clip_id for one in broken])
+        for one in broken:
+            copy = copies.get(one.clip_id)
+            told = {"copies": copy and copy.group, "is_keeper": copy and copy.is_keeper}
+            self._in_flight[one.clip_id] = one.model_copy(update=told)
 
     def _tell_sample(self, shown: Mapping[str, ClipCurated]) -> None:
         """Tell of the clips of the sample that lie elsewhere than the tables show, and of those that left it."""
