@@ -110,7 +110,11 @@ def _clip_densified_1(body: Json) -> Json:
 
 def _clip_curated_1(body: Json) -> Json:
     """Version 1 was of a clustering of all clips, which had no sample and knew no copies."""
-    return body | dict.fromkeys(("next_cluster", "sample_threshold", "copies", "is_keeper")) | {"settled": 0}
+    return (
+        body
+        | dict.fromkeys(("next_cluster", "sample_threshold", "copies", "is_keeper"))
+        | {"settled": 0, "by_modality": {}}
+    )
 
 
 def _concept_changed_1(body: Json) -> Json:

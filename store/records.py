@@ -424,6 +424,8 @@ class ClipCurated(Record):
     is_boundary: bool
     next_cluster: int | None = None
     """The cluster that `margin` is against."""
+    by_modality: dict[str, int | None] = {}
+    """Cluster of each modality that the clip has, by that modality alone; None: noise."""
     sample_threshold: float | None = None
     """In (0, 1]: the clip stands for 1 / this many in the sample that is clustered; None: it is not in the sample."""
     settled: int = 0
@@ -476,6 +478,8 @@ class ClusterChanged(Record):
 
     topic: ClassVar[str] = "clusters.changed"
     event_id: str
+    modality: str = "joint"
+    """What the cluster is of: all modalities together, or one."""
     kind: Literal["born", "split", "merged", "died"]
     cluster: int
     other: int | None

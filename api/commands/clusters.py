@@ -11,6 +11,9 @@ from store.records import Json
 
 def clusters(
     number: Annotated[int | None, typer.Argument(help="One cluster: its clips, and what became of it.")] = None,
+    modality: Annotated[
+        str, typer.Option(help="A vector column: what is alike by it alone; joint: all of them together.")
+    ] = "joint",
     near: Annotated[str | None, typer.Option(help="A clip id: why it lies where it lies.")] = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
@@ -24,14 +27,14 @@ def clusters(
         elif number is not None:
             show(client.get(f"/clusters/{number}"), as_json, _print_one)
         else:
-            show(client.get("/clusters"), as_json, _print_all)
+            show(client.get("/clusters", modality=modality), as_json, _print_all)
 
 
 def _print_all(console: Console, answer: Json) -> None:
     rows = [(one["cluster"], one["n_clips"], one["n_boundary"], _came(one)) for one in answer["clusters"]]
     console.print(grid("", ("cluster", "clips", "at its border", "came"), rows))
     console.print(
-        f"{answer['n_noise']:,} clips in none, {answer['n_outliers']:,} of them fit nowhere;"
+        f"{answer['n_noise']:,} clips in none, {answer['n_outliers']:,} fit nowhere at all;"
         f" {answer['n_waiting']:,} not placed yet"
     )
 

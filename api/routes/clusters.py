@@ -1,5 +1,7 @@
 """Clusters: which there are, what they hold, what became of them, and why a clip lies where it lies."""
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
@@ -7,6 +9,7 @@ from pydantic import BaseModel
 
 from api.bodies import problems
 from api.service import Given
+from store.clips import ClipTable
 from store.clusters.explain import explain, lineage, living, telling_terms
 from store.errors import NotFound
 
@@ -14,6 +17,9 @@ router = APIRouter(tags=["clusters"])
 
 _EXAMPLES = 8
 _TERMS = 6
+Modality = Annotated[
+    str, Query(description="`joint`: all modalities together; or a vector column: by what looks, or sounds, alike")
+]
 Few = Annotated[int, Query(ge=1, le=50, description="How many of the nearest to tell of")]
 
 
@@ -21,6 +27,8 @@ class ClusterEvent(BaseModel):
     """Something that happened to a cluster; `other` is what it split off from or was merged into."""
 
     event_id: str
+    modality: str
+    """`joint`, or the vector column that it is a cluster of."""
     kind: Literal["born", "split", "merged", "died"]
     cluster: int
     other: int | None
@@ -43,13 +51,13 @@ class Cluster(BaseModel):
 
 
 class ClusterList(BaseModel):
-    """Every cluster that lives, the largest first, and what is in none."""
+    """Every cluster of a modality that lives, the largest first, and what is in none."""
 
     clusters: list[Cluster]
     n_noise: int
     """Clips in no cluster."""
     n_outliers: int
-    """Of these, clips that fit nowhere at all."""
+    """Clips that fit nowhere in the joint space."""
     n_waiting: int
     """Annotated clips that were not placed yet."""
 
@@ -99,11 +107,12 @@ class Neighbourhood(BaseModel):
 
 
 @router.get("/clusters")
-def list_clusters(service: Given) -> ClusterList:
+def list_clusters(service: Given, modality: Modality = "joint") -> ClusterList:
     """Every cluster that lives."""
     clips = service.store.clips
-    alive = living(service.store.cluster_events.all())
-    sizes, boundary = clips.counts("cluster"), clips.counts("cluster", "is_boundary")
+    alive = living(service.store.cluster_events.all(), modality)
+    sizes, n_noise = _sizes(clips, modality)
+    boundary = clips.counts("cluster", "is_boundary") if modality == "joint" else {}
     told = [
         Cluster(
             cluster=number,
@@ -116,10 +125,19 @@ def list_clusters(service: Given) -> ClusterList:
     ]
     return ClusterList(
         clusters=sorted(told, key=lambda one: (-one.n_clips, one.cluster)),
-        n_noise=clips.count("cluster IS NULL AND settled IS NOT NULL"),
+        n_noise=n_noise,
         n_outliers=clips.count("is_outlier"),
         n_waiting=clips.count("stage = 'densified' AND settled IS NULL"),
     )
+
+
+def _sizes(clips: ClipTable, modality: str) -> tuple[Mapping[int, int], int]:
+    """Clips by cluster, and in none."""
+    if modality == "joint":
+        return clips.counts("cluster"), clips.count("cluster IS NULL AND settled IS NOT NULL")
+    rows = clips.select("by_modality IS NOT NULL", columns=["by_modality"])
+    found = Counter(row["by_modality"][modality] for row in rows if modality in row["by_modality"])
+    return found, found.pop(None, 0)
 
 
 @router.get("/clusters/events")

@@ -23,6 +23,7 @@ _PLACE = (
     "margin",
     "is_boundary",
     "next_cluster",
+    "by_modality",
     "copies",
     "is_keeper",
 )

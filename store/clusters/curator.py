@@ -12,6 +12,7 @@ import numpy as np
 
 from store.clips import ClipRow
 from store.clusters.copies import Copy, copies_of
+from store.clusters.facets import Facets, Labels
 from store.clusters.file import load_state, save_state
 from store.clusters.lineage import Event
 from store.clusters.options import ClusterOptions
@@ -48,18 +49,20 @@ class Curator:
         self._store = store
         self._in_flight: dict[str, ClipCurated] = {}
         self._entries: list[Record] = []
-        self._stale: dict[int, int] = {}
+        self._stale: dict[str, int] = {}
+        """Condition on the clips to be placed anew to the clustering since which they are."""
         self._obeyed = PeopleSay()
         self._has_more = False
         known = load_state(store.folder, options)
         if known is None:
             self.clusters = rebuilt(store, options)
+            self.facets = Facets(rebuilt_facets(store, self.clusters))
         else:
-            self.clusters, notes = known
+            self.clusters, self.facets, notes = known.clusters, Facets(known.facets), known.notes
             self._in_flight = {body["clip_id"]: ClipCurated(**body) for body in notes["in_flight"]}
             self._entries = [ClustersFounded(**body) for body in notes["founded"]]
             self._entries += [ClusterChanged(**body) for body in notes["changed"]]
-            self._stale = {int(number): settled for number, settled in notes["stale"].items()}
+            self._stale = notes["stale"]
             self._obeyed = PeopleSay(tuple(map(tuple, notes["joined"])), tuple(notes["split"]))
 
     def follow(
@@ -120,7 +123,8 @@ class Curator:
 
     def _forget(self, shown: Mapping[str, ClipCurated]) -> bool:
         """Forget clips that the store no longer has; whether the sample or its model knew one."""
-        known = [one for one in {*self.clusters.sample.ids, *self.clusters.model_ids} if one not in shown]
+        held = {*self.clusters.sample.ids, *self.clusters.model_ids} | self.facets.clip_ids
+        known = [one for one in held if one not in shown]
         there = {row["clip_id"] for row in self._rows(known, ())}
         gone = set(known) - there
         self.clusters.remove(gone)
@@ -158,7 +162,7 @@ class Curator:
         self.clusters.add([one for one, has in zip(ids, known, strict=True) if has], points[known])
         if self.clusters.is_due:
             self._settle(people)
-        self._tell(ids, points)
+        self._tell(ids, points, vectors)
 
     def _look_again(self, clip_ids: Sequence[str]) -> None:
         """Place clips again that were placed before, by the vectors that they have now."""
@@ -171,7 +175,7 @@ class Curator:
             ids, vectors = vectors_of(self._store.clips, list(shown), space.modalities)
             points = self._project(vectors)
             self.clusters.move(ids, points)
-            told = self._places(ids, points, {one: copy_in(shown[one]) for one in ids})
+            told = self._places(ids, points, vectors, {one: copy_in(shown[one]) for one in ids})
             self._in_flight.update((one.clip_id, one) for one in told if not is_same(shown[one.clip_id], one))
 
     def _is_outgrown(self, columns: Sequence[str], settle: bool) -> bool:
@@ -204,9 +208,15 @@ class Curator:
         self._obeyed = people
         asked = {n for group in people.joined for n in group} | ({*people.split} - split)
         for event in events:
-            self._entries.append(self._entry(event, asked))
-            changed = (event.number, _NOISE) if event.other is None else (event.number, event.other)
-            self._stale |= dict.fromkeys(changed, self.clusters.settled)
+            self._entries.append(self._entry("joint", event, asked))
+            others = "cluster IS NULL" if event.other is None else f"cluster = {event.other}"
+            self._stale |= dict.fromkeys((f"cluster = {event.number}", others), self.clusters.settled)
+        for name, event in self.facets.settle(self._store.clips, self.clusters):
+            self._entries.append(self._entry(name, event, set()))
+            # A number may be the beginning of another, which finds too much and never too little.
+            changed = (event.number, "null" if event.other is None else event.other)
+            lies = (f"by_modality LIKE '%\"{name}\": {number}%'" for number in changed)
+            self._stale |= dict.fromkeys(lies, self.clusters.settled)
 
     def _sweep(self) -> None:
         """Place anew some of the clips outside the sample that lie in an older space or a changed cluster."""
@@ -214,45 +224,44 @@ class Curator:
             return
         self._has_more = False
         room = _SWEPT
-        for where, number in self._outdated():
-            rows = self._store.clips.some(f"{ANNOTATED} AND sample_threshold IS NULL AND {where}", room)
+        old_space = f"settled IS NOT NULL AND curation_recipe <> '{self.clusters.recipe}'"
+        moved = [(f"{where} AND settled < {settled}", where) for where, settled in sorted(self._stale.items())]
+        for condition, key in ((old_space, None), *moved):
+            rows = self._store.clips.some(f"{ANNOTATED} AND sample_threshold IS NULL AND {condition}", room)
             ids = sorted(set(rows) - self._in_flight.keys())
-            if not rows and number is not None:
-                del self._stale[number]
+            if not rows and key is not None:
+                del self._stale[key]
             for part in in_parts(ids, AT_ONCE):
                 found, vectors = vectors_of(self._store.clips, part, self.clusters.space.modalities)
-                self._tell(found, self._project(vectors))
+                self._tell(found, self._project(vectors), vectors)
             room -= len(ids)
             if room <= 0:
                 self._has_more = True
                 return
 
-    def _outdated(self) -> list[tuple[str, int | None]]:
-        """Conditions on the clips that are to be placed anew, and the cluster that each is for."""
-        old_space = f"settled IS NOT NULL AND curation_recipe <> '{self.clusters.recipe}'"
-        by_cluster: list[tuple[str, int | None]] = [
-            (f"{'cluster IS NULL' if number == _NOISE else f'cluster = {number}'} AND settled < {settled}", number)
-            for number, settled in sorted(self._stale.items())
-        ]
-        return [(old_space, None), *by_cluster]
-
     # --- what is told ------------------------------------------------------------------------------------
 
-    def _tell(self, clip_ids: Sequence[str], points: np.ndarray) -> None:
+    def _tell(self, clip_ids: Sequence[str], points: np.ndarray, vectors: Vectors) -> None:
         """Tell where clips lie, float32 [N, D]; a row of NaN lies nowhere."""
         copies = copies_of(self._store.clips, clip_ids)
-        self._in_flight.update((one.clip_id, one) for one in self._places(clip_ids, points, copies))
+        self._in_flight.update((one.clip_id, one) for one in self._places(clip_ids, points, vectors, copies))
         self._tell_copies(copies, set(clip_ids))
 
     def _places(
-        self, clip_ids: Sequence[str], points: np.ndarray, copies: Mapping[str, Copy] | Mapping[str, Copy | None]
+        self,
+        clip_ids: Sequence[str],
+        points: np.ndarray,
+        vectors: Vectors,
+        copies: Mapping[str, Copy] | Mapping[str, Copy | None],
     ) -> list[ClipCurated]:
         """Where clips lie, float32 [N, D]."""
+        assert self.clusters.space is not None
         at = self.clusters.place(np.nan_to_num(points))
+        labels = self.facets.place(self.clusters.space, vectors)
         known = np.isfinite(points).all(axis=1)
         sampled = dict(zip(self.clusters.sample.ids, self.clusters.sample.threshold.tolist(), strict=True))
         return [
-            self._record(one, at if known[row] else None, row, sampled.get(one), copies.get(one))
+            self._record(one, at if known[row] else None, row, labels[row], sampled.get(one), copies.get(one))
             for row, one in enumerate(clip_ids)
         ]
 
@@ -286,11 +295,12 @@ class Curator:
     def _tell_sample(self, shown: Mapping[str, ClipCurated]) -> None:
         """Tell of the clips of the sample that lie elsewhere than the tables show, and of those that left it."""
         sample = self.clusters.sample
-        at = self.clusters.own()
+        at, labels = self.clusters.own(), self.facets.own()
         there = {**shown, **self._in_flight}
         for row, clip_id in enumerate(sample.ids):
             before = there.get(clip_id)
-            record = self._record(clip_id, at, row, float(sample.threshold[row]), copy_in(before))
+            by_modality = labels.get(clip_id, before.by_modality if before is not None else {})
+            record = self._record(clip_id, at, row, by_modality, float(sample.threshold[row]), copy_in(before))
             if before is None or not is_same(before, record):
                 self._in_flight[clip_id] = record
         for clip_id in sorted(there.keys() - set(sample.ids)):
@@ -298,7 +308,13 @@ class Curator:
                 self._in_flight[clip_id] = there[clip_id].model_copy(update={"sample_threshold": None})
 
     def _record(
-        self, clip_id: str, at: Places | None, row: int, threshold: float | None, copy: Copy | None
+        self,
+        clip_id: str,
+        at: Places | None,
+        row: int,
+        by_modality: Labels,
+        threshold: float | None,
+        copy: Copy | None,
     ) -> ClipCurated:
         """A clip's place: row `row` of `at`; without it the clip has no vector, and nothing is known of it."""
         options = self.clusters.options
@@ -317,6 +333,7 @@ class Curator:
             margin=margin,
             is_boundary=margin is not None and margin < options.boundary_margin and not is_outlier,
             next_cluster=None if at is None or at.next_cluster[row] < 0 else int(at.next_cluster[row]),
+            by_modality=dict(by_modality),
             sample_threshold=threshold,
             settled=self.clusters.settled,
             copies=None if copy is None else copy.group,
@@ -337,8 +354,9 @@ class Curator:
             )
         )
 
-    def _entry(self, event: Event, asked: set[int]) -> ClusterChanged:
+    def _entry(self, modality: str, event: Event, asked: set[int]) -> ClusterChanged:
         told = {
+            "modality": modality,
             "kind": event.kind,
             "cluster": event.number,
             "other": event.other,
@@ -357,11 +375,11 @@ class Curator:
             "in_flight": [record.model_dump(mode="json") for _, record in sorted(self._in_flight.items())],
             "founded": bodies(ClustersFounded),
             "changed": bodies(ClusterChanged),
-            "stale": {str(number): settled for number, settled in sorted(self._stale.items())},
+            "stale": dict(sorted(self._stale.items())),
             "joined": self._obeyed.joined,
             "split": self._obeyed.split,
         }
-        save_state(self._store.folder, self.clusters, notes)
+        save_state(self._store.folder, self.clusters, notes, self.facets.states)
 
 
 def rebuilt(store: Store, options: ClusterOptions = ClusterOptions()) -> Clusters:
@@ -373,7 +391,7 @@ def rebuilt(store: Store, options: ClusterOptions = ClusterOptions()) -> Cluster
     clusters.space = Space.from_bytes(store.media.read(foundations[-1]["space_key"]))
     clusters.n_founded = foundations[-1]["n_clips"]
     clusters.n_clips = store.clips.count("settled IS NOT NULL")
-    events = store.cluster_events.all().values()
+    events = [body for body in store.cluster_events.all().values() if body["modality"] == "joint"]
     clusters.next_number = 1 + max((body["cluster"] for body in events), default=-1)
     clusters.apart = tuple(
         sorted(
@@ -398,3 +416,26 @@ def rebuilt(store: Store, options: ClusterOptions = ClusterOptions()) -> Cluster
     )
     clusters.unsettled = len(rows)
     return clusters
+
+
+def rebuilt_facets(store: Store, clusters: Clusters) -> dict[str, Clusters]:
+    """The states of single modalities as the tables tell them, for the joint state that they tell."""
+    rows = store.clips.select(where="sample_threshold IS NOT NULL", columns=["by_modality"])
+    events = store.cluster_events.all().values()
+    states = {}
+    for name in sorted({name for row in rows for name in row["by_modality"] or {}}):
+        state = Clusters(options=clusters.options)
+        state.next_number = 1 + max((body["cluster"] for body in events if body["modality"] == name), default=-1)
+        inside = [row for row in rows if name in row["by_modality"]]
+        number = [_NOISE if row["by_modality"][name] is None else row["by_modality"][name] for row in inside]
+        none = np.zeros(len(inside))
+        state.sample = Sample(
+            ids=tuple(row["clip_id"] for row in inside),
+            order=none,
+            threshold=none + 1.0,
+            points=np.zeros((len(inside), 1), np.float32),  # where they lie is read when they are clustered
+            cluster=np.array(number, np.int64),
+            stratum=none.astype(np.int64),
+        )
+        states[name] = state
+    return states

@@ -57,9 +57,10 @@ def explain(clips: ClipTable, clusters: Clusters, clip_id: str, n: int) -> Expla
     return Explanation(tuple(told), tuple((clusters.numbers[i], float(away[i])) for i in order))
 
 
-def living(events: Mapping[str, Json]) -> dict[int, Json]:
-    """The event by which each cluster came that has not ended, by number."""
-    ordered = sorted(events.values(), key=lambda body: body["settled"])
+def living(events: Mapping[str, Json], modality: str = "joint") -> dict[int, Json]:
+    """The event by which each cluster of a modality came that has not ended, by number."""
+    own = [body for body in events.values() if body["modality"] == modality]
+    ordered = sorted(own, key=lambda body: body["settled"])
     alive: dict[int, Json] = {}
     for body in ordered:
         if body["kind"] in _ENDS:
@@ -70,8 +71,9 @@ def living(events: Mapping[str, Json]) -> dict[int, Json]:
 
 
 def lineage(events: Mapping[str, Json], number: int) -> list[Json]:
-    """All that happened to a cluster, and to others through it, in order of time."""
-    about = [body for body in events.values() if number in (body["cluster"], body["other"])]
+    """All that happened to a cluster of the joint space, and to others through it, in order of time."""
+    joint = [body for body in events.values() if body["modality"] == "joint"]
+    about = [body for body in joint if number in (body["cluster"], body["other"])]
     return sorted(about, key=lambda body: (body["settled"], body["event_id"]))
 
 

@@ -4,8 +4,10 @@ import hashlib
 import io
 import json
 import os
-from dataclasses import fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -18,15 +20,16 @@ from store.clusters.space import Space
 from store.clusters.state import Clusters
 from store.records import Json
 
-_VERSION = 1
+_VERSION = 2
 _NUMBERS = ("n_founded", "n_clips", "next_number", "settled", "unsettled")
 _OF_SAMPLE = ("order", "threshold", "points", "cluster", "stratum")
 _OF_MODEL = ("points", "masses", "core", "chosen")
 _STATE = "state.npz"
 
 
-def state_bytes(clusters: Clusters, notes: Json) -> bytes:
-    """The state, and what its keeper notes beside it, as an npz file; equal states are equal bytes."""
+def state_bytes(clusters: Clusters, notes: Json, facets: Mapping[str, Clusters] = MappingProxyType({})) -> bytes:
+    """The state, those of single modalities, and what its keeper notes beside it, as an npz file; equal states are
+    equal bytes."""
     told: Json = {name: getattr(clusters, name) for name in _NUMBERS}
     told |= {"version": _VERSION, "options": clusters.options.recipe, "apart": clusters.apart, "notes": notes}
     told |= {"thresholds": sorted(clusters.thresholds.items()), "numbers": clusters.numbers}
@@ -38,31 +41,45 @@ def state_bytes(clusters: Clusters, notes: Json) -> bytes:
         told["dense"] = model.dense
         arrays |= {f"model_{name}": getattr(model, name) for name in _OF_MODEL}
         arrays |= {f"tree_{one.name}": getattr(model.tree, one.name) for one in fields(model.tree)}
+    arrays |= {f"facet {name}": np.frombuffer(state_bytes(one, {}), np.uint8) for name, one in sorted(facets.items())}
     arrays["told"] = np.frombuffer(json.dumps(told, sort_keys=True).encode(), np.uint8)
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()
 
 
-def save_state(folder: Path, clusters: Clusters, notes: Json) -> None:
+def save_state(
+    folder: Path, clusters: Clusters, notes: Json, facets: Mapping[str, Clusters] = MappingProxyType({})
+) -> None:
     """Replace the file of the store under `folder`; durable on return."""
     path = folder / FOLDER / _STATE
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("wb") as stream:
-        stream.write(state_bytes(clusters, notes))
+        stream.write(state_bytes(clusters, notes, facets))
         stream.flush()
         os.fsync(stream.fileno())
     unfinished.replace(path)
 
 
-def load_state(folder: Path, options: ClusterOptions) -> tuple[Clusters, Json] | None:
-    """The state and the notes of the store under `folder`; None where there is none, or one of other options or of
-    another version."""
+@dataclass(frozen=True)
+class Known:
+    """What a file holds. facets: the states of single modalities."""
+
+    clusters: Clusters
+    notes: Json
+    facets: Mapping[str, Clusters]
+
+
+def load_state(folder: Path, options: ClusterOptions) -> Known | None:
+    """What the file of the store under `folder` holds; None where there is none, or one of other options or of another
+    version."""
     path = folder / FOLDER / _STATE
-    if not path.is_file():
-        return None
-    with np.load(path, allow_pickle=False) as arrays:
+    return _read(path.read_bytes(), options) if path.is_file() else None
+
+
+def _read(content: bytes, options: ClusterOptions) -> Known | None:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         told = json.loads(arrays["told"].tobytes())
         if (told["version"], told["options"]) != (_VERSION, options.recipe):
             return None
@@ -83,7 +100,10 @@ def load_state(folder: Path, options: ClusterOptions) -> tuple[Clusters, Json] |
             model_ids=tuple(told["model_ids"]),
             **{name: told[name] for name in _NUMBERS},
         )
-    return clusters, told["notes"]
+        parts = {
+            one.partition(" ")[2]: _read(arrays[one].tobytes(), options) for one in arrays if one.startswith("facet ")
+        }
+    return Known(clusters, told["notes"], {name: one.clusters for name, one in parts.items() if one is not None})
 
 
 def state_digest(clusters: Clusters) -> str:
@@ -105,7 +125,7 @@ class StateReader:
         changed = path.stat().st_mtime_ns if path.is_file() else 0
         if changed != self._read[0] or self._read[1] is None:
             known = load_state(self._folder, self._options)
-            self._read = (changed, known[0] if known is not None else Clusters(options=self._options))
+            self._read = (changed, known.clusters if known is not None else Clusters(options=self._options))
         found = self._read[1]
         assert found is not None
         return found

@@ -20,6 +20,7 @@ PLACE = (
     "margin",
     "is_boundary",
     "next_cluster",
+    "by_modality",
     "sample_threshold",
     "settled",
     "copies",
@@ -59,6 +60,7 @@ def _vector(value: object, name: str) -> Sequence[float] | None:
 def place_of(row: ClipRow) -> ClipCurated:
     """The place that a row shows, as the record that told it."""
     told = {name: row[name] for name in PLACE if name != "curation_recipe"}
+    told["by_modality"] = told["by_modality"] or {}
     return ClipCurated.model_validate({"clip_id": row["clip_id"], "recipe": row["curation_recipe"]} | told)
 
 
@@ -69,6 +71,7 @@ def is_same(before: ClipCurated, now: ClipCurated) -> bool:
         "is_outlier",
         "is_boundary",
         "next_cluster",
+        "by_modality",
         "sample_threshold",
         "copies",
         "is_keeper",

@@ -62,6 +62,17 @@ def test_why_a_clip_lies_in_its_cluster_is_told_by_its_neighbours_and_their_dist
     assert live.http.get("/clips/nobody/neighbourhood").status_code == 404
 
 
+def test_clusters_of_one_modality_are_listed_apart(live, two_looks):
+    looks = live.http.get("/clusters", params={"modality": "visual_embedding"}).json()
+    assert sorted(one["n_clips"] for one in looks["clusters"]) == [20, 20]
+    assert looks["n_noise"] == 1
+    assert live.http.get("/clusters", params={"modality": "sound"}).json()["clusters"] == []
+    own = live.store.clips.get(two_looks[0])["by_modality"]["visual_embedding"]
+    assert own in [one["cluster"] for one in looks["clusters"]]
+    kinds = {event["modality"] for event in live.http.get("/clusters/events").json()}
+    assert kinds == {"joint", "visual_embedding"}
+
+
 def test_the_map_and_the_histogram_hold_every_clip(live, two_looks):
     points = live.http.get("/curation/map").json()
     assert {one["clip_id"] for one in points} == set(two_looks)
@@ -76,7 +87,7 @@ def test_the_map_and_the_histogram_hold_every_clip(live, two_looks):
 def test_the_terminal_shows_clusters_and_why(live, two_looks, run):
     code, out, _ = run("clusters")
     assert code == 0
-    assert "1 clips in none, 1 of them fit nowhere" in out
+    assert "1 clips in none, 1 fit nowhere at all" in out
     number = live.store.clips.get(two_looks[0])["cluster"]
     code, out, _ = run("clusters", str(number))
     assert "motion" in out

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from store.clusters.curator import Curator, rebuilt
+from store.clusters.curator import Curator, rebuilt, rebuilt_facets
+from store.clusters.facets import Facets
 from store.clusters.file import load_state, state_digest
 from store.clusters.folder import FOLDER
 from store.clusters.options import ClusterOptions
@@ -31,7 +32,16 @@ from store.view import View
 from tests.store.clusters.road import OPTIONS, PER_BATCH, batch, follow_to_the_end
 from tests.store.made_footage import COLUMNS, NOON, Video, all_records
 
-PLACE = ["cluster", "is_outlier", "is_boundary", "next_cluster", "sample_threshold", "copies", "curation_recipe"]
+PLACE = [
+    "cluster",
+    "by_modality",
+    "is_outlier",
+    "is_boundary",
+    "next_cluster",
+    "sample_threshold",
+    "copies",
+    "curation_recipe",
+]
 
 
 @pytest.fixture
@@ -81,9 +91,47 @@ def test_what_the_tables_do_not_show_is_told_until_they_do(store):
 def test_a_state_whose_file_is_lost_is_what_the_tables_say(filled):
     store, curator = filled
     curator.clusters.settle()
+    curator.facets.settle(store.clips, curator.clusters)
     found = rebuilt(store, OPTIONS)
+    facets = Facets(rebuilt_facets(store, found))
     found.settle()
+    facets.settle(store.clips, found)
     assert state_digest(found) == state_digest(curator.clusters)
+    assert _digests(facets.states) == _digests(curator.facets.states)
+    assert set(facets.states) == {"visual", "face_embedding"}
+
+
+def _digests(facets):
+    return {name: state_digest(state) for name, state in facets.items()}
+
+
+def test_each_modality_has_clusters_of_its_own(filled):
+    store, _ = filled
+    rows = store.clips.select(columns=["by_modality", "visual", "cluster"])
+    labels = [row["by_modality"]["visual"] for row in rows]
+    looks = [int(np.argmax(row["visual"])) for row in rows]
+    inside = [i for i, label in enumerate(labels) if label is not None]
+    assert len(inside) > 0.8 * len(rows)
+    assert adjusted_rand_score([looks[i] for i in inside], [labels[i] for i in inside]) > 0.9
+    # All faces are the same in this footage: there is nothing to tell apart.
+    assert {row["by_modality"]["face_embedding"] for row in rows} == {None}
+    events = [body for body in store.cluster_events.all().values() if body["modality"] == "visual"]
+    assert {body["kind"] for body in events} >= {"born"}
+
+
+def test_a_modality_that_a_clip_lacks_has_no_cluster_of_it(store):
+    records = batch(0)
+    without = next(record for record in records if isinstance(record, ClipEmbedded)).clip_id
+    View(store).apply(
+        [
+            record.model_copy(update={"values": record.values | {"visual": None}})
+            if isinstance(record, ClipEmbedded) and record.clip_id == without
+            else record
+            for record in records
+        ]
+    )
+    follow_to_the_end(store, Curator(store, OPTIONS))
+    assert "visual" not in store.clips.get(without)["by_modality"]
 
 
 def test_removed_footage_is_in_nothing_that_curation_keeps(filled, tmp_path):
@@ -99,7 +147,7 @@ def test_removed_footage_is_in_nothing_that_curation_keeps(filled, tmp_path):
     follow_to_the_end(store, curator)
     known = load_state(store.folder, OPTIONS)
     assert known is not None
-    assert set(gone.clip_ids).isdisjoint({*known[0].sample.ids, *known[0].model_ids})
+    assert set(gone.clip_ids).isdisjoint({*known.clusters.sample.ids, *known.clusters.model_ids})
     content = (store.folder / FOLDER / "state.npz").read_bytes()
     assert not any(clip_id.encode() in content for clip_id in gone.clip_ids)
 
@@ -149,7 +197,10 @@ def test_a_state_that_was_killed_at_random_moments_is_that_of_an_undisturbed_run
     assert "killed" in ends
     assert _run(disturbed, n, None) == "done"
     states = [load_state(folder, OPTIONS) for folder in (undisturbed, disturbed)]
-    assert state_digest(states[0][0]) == state_digest(states[1][0])
+    assert states[0] is not None
+    assert states[1] is not None
+    assert state_digest(states[0].clusters) == state_digest(states[1].clusters)
+    assert _digests(states[0].facets) == _digests(states[1].facets)
     rows = [Store.open(folder, COLUMNS).clips.select(columns=PLACE) for folder in (undisturbed, disturbed)]
     assert rows[0] == rows[1]
 

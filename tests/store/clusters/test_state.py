@@ -126,8 +126,8 @@ def test_it_goes_on_from_its_file_as_if_nothing_had_been(tmp_path: Path):
         save_state(tmp_path, half, {"noted": first})
         known = load_state(tmp_path, half.options)
         assert known is not None
-        half, notes = known
-        assert notes == {"noted": first}
+        half = known.clusters
+        assert known.notes == {"noted": first}
     half.settle()
     assert state_digest(half) == state_digest(whole)
     np.testing.assert_array_equal(half.place(points).margin, whole.place(points).margin)
