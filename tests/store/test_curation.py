@@ -8,9 +8,10 @@ from store.clusters.state import Clusters
 from store.codec import decode, encode
 from store.concepts import Concept
 from store.curation import judge_concepts
-from store.records import ReviewDecided
+from store.records import ClipEmbedded, Column, ReviewDecided
+from store.store import Store
 from store.view import View
-from tests.store.made_footage import NOON
+from tests.store.made_footage import COLUMNS, NOON, Video, all_records
 from tests.store.made_looks import curated, put_video
 
 LEAST = {"min_clips": 4, "min_videos": 2, "purity": 0.5}
@@ -122,3 +123,19 @@ def test_the_record_survives_the_wire_and_an_old_one_is_read(made):
     old = json.dumps({"type": "concepts.changed", "version": 1, "body": body}).encode()
     read = decode(old)
     assert read.n_distinct == wide.n_eligible
+
+
+def test_copies_count_once_however_many_clips_a_concept_has(tmp_path):
+    store = Store.open(tmp_path / "data", (*COLUMNS, Column(name="signature", kind="vector", size=2)))
+    records = all_records([Video("still", n_clips=2_100)])
+    alike = {"signature": [1.0, 0.0]}
+    View(store).apply(
+        [
+            one.model_copy(update={"values": one.values | alike}) if isinstance(one, ClipEmbedded) else one
+            for one in records
+        ]
+    )
+    every = Concept(name="every", description="D.", query="shot_scale IS NOT NULL")
+    told = judged(store, Clusters(), concepts=[every])["every"]
+    assert (told.n_eligible, told.n_distinct) == (2_100, 1)
+    assert "too few clips, near copies counted once: 1 of 12" in told.reasons
