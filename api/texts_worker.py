@@ -12,12 +12,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from processors.pretrained import model_folder
-from processors.profile import processor_options
-from store.errors import CliploomError, InputError
+from processors.vision.texts import text_encoder
+from store.errors import CliploomError
 from store.records import Json
-
-Encode = Callable[[str], Json]
 
 
 def main() -> None:
@@ -28,32 +25,14 @@ def main() -> None:
     parsed = parser.parse_args()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no answer
-    encode: Encode | None = None
+    encode: Callable[[str], list[float]] | None = None
     for line in sys.stdin:
         try:
-            encode = encode or _encoder(parsed.profile, parsed.models)
-            answer = encode(json.loads(line))
+            encode = encode or text_encoder(parsed.profile, parsed.models)
+            answer: Json = {"vector": encode(json.loads(line))}
         except CliploomError as error:
             answer = {"error": type(error).__name__, "reason": str(error)}
         print(json.dumps(answer), file=answers, flush=True)
-
-
-def _encoder(profile: str, models: Path) -> Encode:
-    options = processor_options(profile, "vision.siglip", models)
-    if options is None:
-        raise InputError(
-            f"profile {profile} has no vision.siglip, so no text can be compared with what clips show; start the"
-            " service with --profile pretrained, or search the conditioning strings with text="
-        )
-    folder = model_folder(options["model"], options.get("revision"))
-    # Here, because they take seconds, and a refusal does not need them.
-    import torch
-
-    from processors.vision.siglip_text import TextEncoder
-
-    torch.set_num_threads(1)
-    encoder = TextEncoder(folder)
-    return lambda text: {"vector": encoder.encode(text).tolist()}
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
 """The clip table: one row per clip, with its measurements, annotation, place among the others and verdict."""
 
-import heapq
-import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from lancedb.db import DBConnection
 from lancedb.index import FTS, HnswSq
 from lancedb.table import Table
@@ -88,6 +87,7 @@ _FIXED = (
     pa.field("copies", pa.string()),
     pa.field("is_keeper", pa.bool_()),
     pa.field("curation_recipe", pa.string()),
+    pa.field("pivots", pa.string()),
     # who is seen
     pa.field("identity_ids", pa.string()),
     pa.field("identity_recipe", pa.string()),
@@ -111,6 +111,7 @@ _FIXED_JSON = frozenset(
         "control",
         "trace",
         "checks",
+        "pivots",
         "identity_ids",
         "review",
         "decisions",
@@ -331,25 +332,40 @@ class ClipTable:
     def top(
         self, column: str, where: str, limit: int, is_highest: bool = True, columns: Sequence[str] = ()
     ) -> list[ClipRow]:
-        """The rows with the highest (else lowest) values of a number column, with these columns, the extreme first.
-
-        The table is read in batches of these columns, of which the best are kept: memory does not grow with its rows.
+        """The rows with the highest (else lowest) values of a number column, with these columns, the extreme first and
+        equal ones by id. The table is read in batches of these columns, of which the best are kept.
 
         Raises:
             InputError: the condition is no valid SQL over these columns.
         """
-        json_columns, sign = self._json_columns(), -1.0 if is_highest else 1.0
-        named = list(dict.fromkeys(["clip_id", column, *columns]))
-        best: list[tuple[float, str, ClipRow]] = []
-        query = self._table.search().where(f"({where}) AND {column} IS NOT NULL").select(named).limit(None)
+        keys = [(column, "descending" if is_highest else "ascending"), ("clip_id", "ascending")]
+        best: pa.Table | None = None
+        for found in self._batches(["clip_id", column, *columns], f"({where}) AND {column} IS NOT NULL"):
+            both = found if best is None else pa.concat_tables([best, found])
+            best = both.take(pc.select_k_unstable(both, limit, keys))
+        json_columns = self._json_columns()
+        return [] if best is None else [_decode(row, json_columns) for row in best.to_pylist()]
+
+    def groups(self, column: str, where: str) -> dict[str, tuple[int, str]]:
+        """Value of a text column to the number of its rows and the least of their ids, in the order of the values.
+
+        Raises:
+            InputError: the condition is no valid SQL over these columns.
+        """
+        found: dict[str, tuple[int, str]] = {}
+        for batch in self._batches(["clip_id", column], f"({where}) AND {column} IS NOT NULL"):
+            for row in batch.group_by(column).aggregate([("clip_id", "count"), ("clip_id", "min")]).to_pylist():
+                n_before, least = found.get(row[column], (0, row["clip_id_min"]))
+                found[row[column]] = (n_before + row["clip_id_count"], min(least, row["clip_id_min"]))
+        return dict(sorted(found.items()))
+
+    def _batches(self, columns: Sequence[str], where: str) -> Iterator[pa.Table]:
+        query = self._table.search().where(where).select(list(dict.fromkeys(columns))).limit(None)
         try:
             for batch in query.to_batches():
-                rows = (_decode(row, json_columns) for row in batch.to_pylist())
-                found = ((sign * row[column], row["clip_id"], row) for row in rows)
-                best = heapq.nsmallest(limit, itertools.chain(best, found), key=lambda one: one[:2])
+                yield pa.Table.from_batches([batch])
         except (ValueError, RuntimeError) as error:
             raise _bad_condition(where, error) from error
-        return [row for _, _, row in best]
 
     def count(self, where: str | None = None) -> int:
         """Number of rows that meet a condition.

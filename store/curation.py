@@ -1,4 +1,5 @@
-"""Judging the concepts: which clips each has, how pure they are, how much they hold, and whether that is enough.
+"""Judging the concepts: which clips each has, how pure they are, how much they hold, and whether that is enough; and
+where videos change from one to another.
 
 Reads the tables and writes only manifests into media storage (they are named by their content); what changed comes
 back as records, for the one writer of the tables to store. Vectors are read of at most a thousand clips a side,
@@ -13,43 +14,57 @@ from datetime import datetime
 import numpy as np
 
 from store.clips import ClipRow
-from store.clusters.curator import vectors_of
+from store.clusters.rows import CONTROL, rows_of, vectors_of
 from store.clusters.sample import order_of
 from store.clusters.state import Clusters
 from store.concepts import Concept
 from store.diversity import diversity
 from store.duplicates import COLUMN
-from store.membership import ANNOTATED, Answers, Found, members_of, rows_of
+from store.membership import ANNOTATED, Answers, Found, members_of
+from store.pivots import COLUMNS as PIVOT_COLUMNS
+from store.pivots import pivots_of
 from store.purity import Asked, Purity, Side, purity
 from store.readiness import Standing, shortcomings
-from store.records import ConceptChanged, Json, digest
+from store.records import ClipCurated, ConceptChanged, Json, PivotsFound, digest
 from store.store import Store
+from store.tables import sql_in
 
 _VERSION = 2
 _COMPARED = 1_000
 """Most clips of a side whose neighbourhoods are compared. Chosen: the bound of a pure concept is within .01 then."""
 _COUNTED = 2_000
 """Most clips among which copies are looked for, each with each. Chosen: 2,000 take 0.3 s, 4,000 take 1.8 s."""
+_PLACED = {"cluster", "cluster_probability"}
 _LIGHT = ("video_id", "source", "held_for", "identity_ids")
 
 
-def judge_concepts(
+def find_members(
     store: Store,
     concepts: Sequence[Concept],
     clusters: Clusters,
     answers: Mapping[str, Answers],
     text_vectors: Mapping[str, Sequence[float]],
-    now: datetime,
-) -> list[ConceptChanged]:
-    """A record for each concept whose state differs from what the store holds, computed `now`.
+) -> dict[str, Found]:
+    """The clips of every concept.
 
     Args:
         answers: by concept, what people said of clips. text_vectors: by concept, of its text, where a model tells it.
     """
-    found = {
+    return {
         one.name: members_of(store.clips, one, clusters, answers.get(one.name, {}), text_vectors.get(one.name))
         for one in concepts
     }
+
+
+def judge_concepts(
+    store: Store,
+    concepts: Sequence[Concept],
+    found: Mapping[str, Found],
+    clusters: Clusters,
+    answers: Mapping[str, Answers],
+    now: datetime,
+) -> list[ConceptChanged]:
+    """A record for each concept whose state differs from what the store holds, computed `now`."""
     known = store.concepts.all()
     judged = [
         _judged(store, one, found, clusters, answers.get(one.name, {}), known.get(one.name, {})) for one in concepts
@@ -57,6 +72,32 @@ def judge_concepts(
     aside: Json = {"status": None, "computed_at": None}
     changed = [one for one in judged if one.model_dump(mode="json") | aside != known.get(one.concept, {}) | aside]
     return [one.model_copy(update={"computed_at": now}) for one in changed]
+
+
+def find_pivots(
+    store: Store, clip_ids: Sequence[str], found: Mapping[str, Found], places: Mapping[str, ClipCurated]
+) -> list[PivotsFound]:
+    """A record for each clip whose pivots differ from what the store holds, in the videos of these clips and in those
+    that nobody looked at.
+
+    Args:
+        places: of clips whose rows do not show theirs yet.
+    """
+    videos = {row["video_id"] for row in rows_of(store.clips, clip_ids, ["video_id"]).values()}
+    unseen = store.clips.select(f"{ANNOTATED} AND pivots IS NULL", columns=["video_id"])
+    videos |= {row["video_id"] for row in unseen}
+    memberships = {name: one.probabilities for name, one in found.items()}
+    told = []
+    for video in sorted(videos):
+        where = f"{ANNOTATED} AND {sql_in('video_id', [video])}"
+        rows = [
+            row | (places[row["clip_id"]].model_dump(include=_PLACED) if row["clip_id"] in places else {})
+            for row in store.clips.select(where, columns=[*PIVOT_COLUMNS, "pivots"])
+        ]
+        pivots = pivots_of(rows, memberships)
+        changed = [row["clip_id"] for row in rows if row["pivots"] != pivots[row["clip_id"]]]
+        told += [PivotsFound(clip_id=one, video_id=video, pivots=tuple(pivots[one])) for one in changed]
+    return told
 
 
 def _judged(
@@ -138,7 +179,8 @@ def _purity(
     asked = Asked(len(pool), len(yes), len(taken_out))
     ids = _few(pool) if clusters.space is not None else []
     against = _few(_contrast(store, concept, found)) if clusters.space is not None else []
-    modalities = clusters.space.modalities if clusters.space is not None else ()
+    # What steers a clip is made of what the queries ask for: it would vouch for them whatever is seen and heard.
+    modalities = [one for one in clusters.space.modalities if one != CONTROL] if clusters.space is not None else []
     members, contrast = (_side(store, one, modalities) for one in (ids, against))
     labels = np.array([own.probabilities[one] for one in ids if one in own.probabilities and one not in yes])
     return purity(members, contrast, labels, asked), ids

@@ -439,6 +439,20 @@ class ClipCurated(Record):
         return self.clip_id
 
 
+class PivotsFound(Record):
+    """What becomes something else with a clip."""
+
+    topic: ClassVar[str] = "clips.pivots"
+    clip_id: str
+    video_id: str
+    pivots: tuple[Json, ...]
+    """See `store.pivots.pivots_of`; empty where there is none any more."""
+
+    @property
+    def key(self) -> str:
+        return self.clip_id
+
+
 class ClustersFounded(Record):
     """The space in which clips are compared was fitted."""
 

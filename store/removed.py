@@ -25,6 +25,7 @@ from store.records import (
     IdentityDecided,
     IdentityLinked,
     Json,
+    PivotsFound,
     Record,
     ReviewDecided,
     TrainingFinished,
@@ -74,7 +75,7 @@ class Removed:
                 return record.video_id in self.ids or (asked is not None and record.submitted_at <= asked)
             case FootageSegmented():
                 return record.video_id in self.ids
-            case ClipEmbedded() | ClipDensified() | IdentityLinked():
+            case ClipEmbedded() | ClipDensified() | PivotsFound() | IdentityLinked():
                 return not self.ids.isdisjoint((record.video_id, record.clip_id))
             case ClipSegmented():
                 return not self.ids.isdisjoint((record.clip.video_id, record.clip.clip_id))

@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from store.clips import ClipRow
-from store.clusters.curator import CONTROL, matrix_of
 from store.clusters.folder import FOLDER
+from store.clusters.rows import CONTROL, matrix_of, rows_of
 from store.clusters.state import Clusters
 from store.drift import LIMIT, Drift, Videos, take_reference, watch
-from store.membership import rows_of
 from store.records import DriftRaised, Json, digest
 from store.store import Store
 

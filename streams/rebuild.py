@@ -54,6 +54,7 @@ ORDER = (
     "clips.embedded",
     "clips.densified",
     "clips.curated",
+    "clips.pivots",
     "identities.linked",
     "identities.decided",
     "calibrations.requested",

@@ -114,7 +114,7 @@ def _ask(console: Console, client: Client, queue: Json, by: str, reason: str) ->
     while place < len(items):
         item = items[place]
         _print_item(console, item, f"{place + 1} of {len(items)}")
-        keys = {KEYS[answer]: answer for answer in item["answers"]}
+        keys = {KEYS[one]: one for one in item["answers"]}
         match _key([*keys, _SKIP, _UNDO, _QUIT]):
             case "q":
                 break
@@ -128,8 +128,8 @@ def _ask(console: Console, client: Client, queue: Json, by: str, reason: str) ->
                 console.print("nothing to undo here")
                 continue
             case key if key in keys:
-                decision = {"item": item["item_id"], "answer": keys[key], "reason": reason}
-                decided = client.post("/review/decisions", by=by, decisions=[decision])
+                answer = {"item": item["item_id"], "answer": keys[key], "reason": reason}
+                decided = client.post("/review/decisions", by=by, decisions=[answer])
                 made.extend((place, ids) for ids in decided["ids"])
                 console.print(f"{keys[key]}: {decided['note']}", highlight=False)
         place += 1

@@ -10,7 +10,7 @@ from store.reviewing.candidates import Subset
 from store.reviewing.ledger import Ledger
 from store.reviewing.ranking import Candidate
 from store.store import Store
-from store.tables import sql_holds, sql_text
+from store.tables import sql_holds
 
 RULES = ("age", "licence")
 _RELEASED = 0.5
@@ -34,14 +34,11 @@ def source_questions(store: Store, known: Sequence[Subset]) -> list[Candidate]:
     """May the source be used? Of sources whose clips wait for nobody's answer about age or licence yet."""
     need = max((one.coverage for one in known), default=1.0)
     found = []
-    for name, source in store.sources.all().items():
-        for rule in RULES:
-            if rule in source.get("answers", {}):
-                continue
-            where = f"source = {sql_text(name)} AND verdict = 'hold' AND array_has(held_for, '{rule}')"
-            n_held = store.clips.count(where)
-            if n_held:
-                shown = store.clips.top("duration_s", where, 1)
+    for rule in RULES:
+        held = store.clips.groups("source", f"verdict = 'hold' AND array_has(held_for, '{rule}')")
+        sources = store.sources.get_many(held)
+        for name, (n_held, clip_id) in held.items():
+            if rule not in sources.get(name, {}).get("answers", {}):
                 found.append(
                     Candidate(
                         item_id=f"source:{rule}:{name}",
@@ -49,7 +46,7 @@ def source_questions(store: Store, known: Sequence[Subset]) -> list[Candidate]:
                         because=rule,
                         gains="coverage",
                         why=f"{n_held:,} clips of source {name!r} are held for {rule}; one release answers for all",
-                        clip_ids=tuple(row["clip_id"] for row in shown),
+                        clip_ids=(clip_id,),
                         n_affected=n_held,
                         need=need,
                         prior=_RELEASED,

@@ -95,7 +95,7 @@ async def open_road(
         "embed": lambda: Embed(embedding),
         "densify": lambda: Densify(describing),
         "persist": persist,
-        "curate": lambda: Curate(place.data, place.concepts, clock),
+        "curate": lambda: Curate(place.data, place.concepts, place.profile, clock),
         "schedule": lambda: Schedule(store, clock),
         "train": lambda: Train(store, place.data, place.unfinished, clock),
         "snapshot": lambda: Snapshot(store, snapshots),

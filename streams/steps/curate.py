@@ -36,12 +36,13 @@ class Curate(Step):
         self,
         data: Path,
         concepts: Path,
+        profile: str,
         clock: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         load_concepts(concepts)
         self._clock = clock
-        self._child = Child("curate", "streams.workers.curate", str(data), concepts)
+        self._child = Child("curate", "streams.workers.curate", str(data), concepts, profile)
         self._monotonic = monotonic
         self._waiting: set[str] = set()
         self._is_settled = False

@@ -29,9 +29,11 @@ from store.records import (
     IdentityDecided,
     IdentityLinked,
     Json,
+    PivotsFound,
     Record,
     RemovalDone,
     RemovalRequested,
+    ReviewDecided,
     TokenReserved,
 )
 from store.removal import remove
@@ -102,7 +104,7 @@ class Persist(Step):
         await self._tell_tokens(publish)
         for proof in proofs:
             await publish([proof, *tombstones(proof)])
-        if stored or proofs:
+        if stored or proofs or any(_is_about_clusters(record) for record in records):
             await publish([ClipsStored(clip_ids=stored)])
         return {}
 
@@ -227,10 +229,15 @@ class Persist(Step):
         return proof.model_copy(update={"bases": tuple(discarded)})
 
 
+def _is_about_clusters(record: Record) -> bool:
+    """Whether a person decided something of clusters, which changes no row by itself."""
+    return isinstance(record, ReviewDecided) and record.subject == "cluster"
+
+
 def tombstones(proof: RemovalDone) -> list[Tombstone]:
     """What makes the broker forget the records of removed footage as well, at its next compaction."""
     of_video = (FootageSubmitted, FootageContinued, FootageSegmented)
-    of_clip = (ClipSegmented, ClipEmbedded, ClipDensified, ClipCurated, IdentityLinked)
+    of_clip = (ClipSegmented, ClipEmbedded, ClipDensified, ClipCurated, PivotsFound, IdentityLinked)
     return [
         *(Tombstone(kind.topic, video_id) for video_id in proof.video_ids for kind in of_video),
         *(Tombstone(kind.topic, clip_id) for clip_id in proof.clip_ids for kind in of_clip),

@@ -1,15 +1,19 @@
-"""Follows the stored clips: clusters them and judges the concepts."""
+"""Follows the stored clips: clusters them, judges the concepts, finds pivots, and watches for drift."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from processors.vision.texts import text_encoder
 from store.clusters.curator import Curator
 from store.clusters.map import follow_map, load_map, save_map
-from store.concepts import load_concepts
-from store.curation import judge_concepts
+from store.clusters.state import PeopleSay
+from store.concepts import Concept, load_concepts
+from store.curation import find_members, find_pivots, judge_concepts
+from store.errors import InputError, ModelUnavailable
 from store.records import Record
+from store.reviewing.ledger import Ledger, cluster_decisions
 from store.store import Store
 from store.watching import Watch
 
@@ -17,22 +21,44 @@ Request = tuple[tuple[str, ...], bool, datetime]
 """Ids of clips that came or changed; whether no more come, so that all that is known may count; the time."""
 
 
-def make_worker(data: str, concepts: Path) -> Callable[[Request, Any], tuple[list[Record], bool]]:
+def make_worker(data: str, concepts: Path, profile: str) -> Callable[[Request, Any], tuple[list[Record], bool]]:
     """A worker that gives the records of what changed, and whether there is more to be placed anew."""
     store = Store.open(data)
     declared = load_concepts(concepts)
+    texts = _text_vectors(declared, profile, Path(data, "models"))
     curator = Curator(store)
     drawn = load_map(store.folder)
     watch = Watch(store)
+    changed: set[str] = set()
 
     def work(request: Request, emit: Callable[[Any], None]) -> tuple[list[Record], bool]:
         nonlocal drawn
         clip_ids, settle, now = request
-        records = curator.follow(clip_ids, settle=settle)
-        judged = judge_concepts(store, declared, curator.clusters, {}, {}, now)
-        alarms = watch.follow(curator.clusters, clip_ids, now)
+        reviews = store.reviews.all()
+        merges, splits = cluster_decisions(reviews)
+        records = curator.follow(clip_ids, PeopleSay(tuple(merges), tuple(splits)), settle)
+        answers = Ledger.of(reviews).labels
+        found = find_members(store, declared, curator.clusters, answers, texts)
+        records += judge_concepts(store, declared, found, curator.clusters, answers, now)
+        records += watch.follow(curator.clusters, clip_ids, now)
+        changed.update(clip_ids)
+        if settle:
+            records += find_pivots(store, sorted(changed), found, curator.in_flight)
+            changed.clear()
         drawn = follow_map(drawn, curator.clusters)
         save_map(store.folder, drawn)
-        return [*records, *judged, *alarms], curator.is_behind
+        return records, curator.is_behind
 
     return work
+
+
+def _text_vectors(concepts: Sequence[Concept], profile: str, models: Path) -> dict[str, list[float]]:
+    """Vectors of the texts that concepts are declared by; without a model for them, their words are looked for."""
+    texts = {one.name: one.text for one in concepts if one.text is not None}
+    if not texts:
+        return {}
+    try:
+        encode = text_encoder(profile, models)
+    except (InputError, ModelUnavailable):
+        return {}
+    return {name: encode(text) for name, text in texts.items()}

@@ -7,7 +7,7 @@ import pytest
 
 from store.clusters.curator import Curator
 from store.concepts import Concept, parse_concepts
-from store.curation import judge_concepts
+from store.curation import find_members, judge_concepts
 from tests.api.conftest import NOON
 
 
@@ -28,7 +28,8 @@ def two_looks(live, make_clip, submitted):
 
 
 def declare(live, clusters, *concepts, answers=None):
-    live.apply(*judge_concepts(live.store, concepts, clusters, answers or {}, {}, NOON))
+    members = find_members(live.store, concepts, clusters, answers or {}, {})
+    live.apply(*judge_concepts(live.store, concepts, members, clusters, answers or {}, NOON))
 
 
 def test_proposals_say_what_sets_their_cluster_apart(live, two_looks):

@@ -8,6 +8,17 @@ are far out, and of the rest `silent` look like the concept in every feature (no
 lie in the midst of the contrast. A reviewer looks at 30 clips a day and errs in 5 of 100 answers; what is answered "no"
 leaves the subset. The queue is `store.reviewing.ranking.rank` with the models of `store.reviewing.proposals`, fitted
 again to all answers every day. Counted are the decisions until the true purity is 0.95.
+
+Seen with 20 seeds, as the ratio of the queue's decisions to those of random order (mean, worst):
+
+    wrong  silent  ratio          calibration error of proposals, learnt from 120 answers in random order
+    0.10   0.1     0.127  0.173   0.053
+    0.15   0.0     0.187  0.217   0.051
+    0.15   0.1     0.232  0.283   0.054
+    0.15   0.2     0.375  0.584   0.058
+    0.20   0.1     0.425  0.657   0.063
+
+The last two miss a third: so many clips must go that silent ones are among them, or every last one that can be told.
 """
 
 import argparse

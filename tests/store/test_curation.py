@@ -7,7 +7,7 @@ import pytest
 from store.clusters.state import Clusters
 from store.codec import decode, encode
 from store.concepts import Concept
-from store.curation import judge_concepts
+from store.curation import find_members, find_pivots, judge_concepts
 from store.records import ClipEmbedded, Column, ReviewDecided
 from store.store import Store
 from store.view import View
@@ -28,7 +28,8 @@ def made(store):
 
 
 def judged(store, clusters, answers=None, concepts=(WIDE, CLOSE)):
-    found = judge_concepts(store, concepts, clusters, answers or {}, {}, NOON)
+    members = find_members(store, concepts, clusters, answers or {}, {})
+    found = judge_concepts(store, concepts, members, clusters, answers or {}, NOON)
     return {record.concept: record for record in found}
 
 
@@ -88,7 +89,8 @@ def test_a_clip_that_is_held_is_a_member_and_counts_for_nothing(made):
 def test_a_concept_that_was_ready_stays_so_with_a_clip_less(made):
     store, clusters = made
     strict = WIDE.model_copy(update={"min_clips": 24})
-    (first,) = judge_concepts(store, [strict, CLOSE], clusters, {}, {}, NOON)[:1]
+    members = find_members(store, [strict, CLOSE], clusters, {}, {})
+    (first,) = judge_concepts(store, [strict, CLOSE], members, clusters, {}, NOON)[:1]
     assert first.ready
     ids = [member["clip_id"] for member in json.loads(store.media.read(first.members_key))]
     fewer = {"wide": {ids[0]: False}}
@@ -123,6 +125,23 @@ def test_the_record_survives_the_wire_and_an_old_one_is_read(made):
     old = json.dumps({"type": "concepts.changed", "version": 1, "body": body}).encode()
     read = decode(old)
     assert read.n_distinct == wide.n_eligible
+
+
+def test_pivots_of_a_video_are_told_once_and_its_other_clips_have_none(store):
+    ids = put_video(store, "turns", ["wide"] * 9 + ["close"] * 9)
+    clusters = curated(store).clusters
+    found = find_members(store, (WIDE, CLOSE), clusters, {}, {})
+    told = {record.clip_id: record for record in find_pivots(store, ids[:1], found, {})}
+    assert set(told) == set(ids)
+    scene = [(one, pivot) for one in ids for pivot in told[one].pivots if pivot["kind"] == "scene"]
+    assert [one for one, _ in scene] == [ids[9]]
+    assert scene[0][1]["from"]["shot_scale"] == "wide"
+    assert scene[0][1]["to"]["shot_scale"] == "close"
+    assert scene[0][1]["to"]["concept close"] == "yes"
+    assert [pivot["kind"] for pivot in told[ids[9]].pivots] == ["scene", "cluster"]
+    View(store).apply(list(told.values()))
+    assert store.clips.get(ids[9])["pivots"] == list(told[ids[9]].pivots)
+    assert find_pivots(store, ids, found, {}) == []
 
 
 def test_copies_count_once_however_many_clips_a_concept_has(tmp_path):

@@ -5,7 +5,7 @@ from math import log, sqrt
 import pytest
 
 from store.concepts import Concept, parse_concepts
-from store.curation import judge_concepts
+from store.curation import find_members, judge_concepts
 from store.proposing import Term, distinctive_terms, propose
 from store.view import View
 from tests.store.made_footage import NOON
@@ -24,7 +24,8 @@ def made(store):
 
 
 def declare(store, clusters, *concepts):
-    View(store).apply(judge_concepts(store, concepts, clusters, {}, {}, NOON))
+    members = find_members(store, concepts, clusters, {}, {})
+    View(store).apply(judge_concepts(store, concepts, members, clusters, {}, NOON))
 
 
 def test_a_cluster_that_a_term_sets_apart_suggests_its_condition(made):

@@ -8,8 +8,10 @@ import pytest
 
 from store.documents import record_of
 from store.errors import InputError, NotFound
+from store.filters import FILTERS
 from store.records import ClipCurated, Column, ConceptChanged, Json, ReviewDecided, digest
 from store.reviewing.answering import drafts, recorded, undoing
+from store.reviewing.candidates import features_of
 from store.reviewing.ledger import Ledger, answered_on, cluster_decisions, unrefuted
 from store.reviewing.proposals import Example, examples, fitted
 from store.reviewing.queue import proposals, queue
@@ -97,6 +99,13 @@ def test_clips_of_one_video_in_one_cluster_wait_for_each_other():
 # --- what is proposed ------------------------------------------------------------------------------------
 
 
+def test_a_clip_is_known_by_its_place_its_worst_excess_and_its_strongest_change():
+    row = {"margin": 0.5, "outlier_score": None, "blur": 0.9, "nsfw": 0.1, "pivots": [{"score": 0.25}, {"score": 0.75}]}
+    told = features_of(row, 0.25, FILTERS)
+    assert told == pytest.approx({"membership": 0.25, "margin": 0.5, "excess": 0.2, "pivot": 0.75})
+    assert features_of({}, None, FILTERS) == {}
+
+
 def test_without_answers_the_prior_orders_but_proposes_nothing():
     model = fitted("member", ())
     unlikely, likely = model.predict([{"membership": 0.1}, {"membership": 0.9}])
@@ -178,6 +187,25 @@ def filled(store):
     View(store).apply([place(one) for one in (a, c, d, e)])
     View(store).apply([concept(store, "calm", {a: 0.3, b: 0.8, c: 0.9, d: 0.9, e: None})])
     return store
+
+
+def test_the_extremes_of_a_column_and_the_groups_of_another_are_found_without_the_rest(filled):
+    f = PARK.clip_ids[-1]
+    first, second, *_ = filled.clips.top("outlier_score", "true", 3, columns=["held_for"])
+    assert (first["clip_id"], first["held_for"], set(first)) == (
+        f,
+        ["outlier"],
+        {"clip_id", "outlier_score", "held_for"},
+    )
+    assert second["clip_id"] == min(set(PARK.clip_ids) - {f})
+    assert [one["clip_id"] for one in filled.clips.top("margin", "true", 1, is_highest=False)] == [PARK.clip_ids[1]]
+    assert filled.clips.top("margin", "source = 'moon'", 3) == []
+    assert filled.clips.groups("source", "true") == {
+        "park": (6, min(PARK.clip_ids)),
+        "street": (4, min(STREET.clip_ids)),
+    }
+    with pytest.raises(InputError, match="does not work on the clip table"):
+        filled.clips.top("margin", "no such thing", 3)
 
 
 def answer(store: Store, item_id: str, said: str, minutes: float = 0.0) -> list[ReviewDecided]:
