@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from store.clips import ClipRow
-from store.duplicates import COLUMN, NEAR
+from store.duplicates import NEAR
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,14 @@ class Diversity:
     effective_videos: float
 
 
-def diversity(rows: Sequence[ClipRow]) -> Diversity:
-    """Of rows with `video_id`, `source`, `identity_ids` and, where there is one, the signature."""
+def diversity(rows: Sequence[ClipRow], signatures: Collection[Sequence[float] | None]) -> Diversity:
+    """Of rows with `video_id`, `source` and `identity_ids`.
+
+    Args:
+        signatures: of the rows' clips, None for a clip without one; of as many as can be compared, drawn at random.
+            Then `n_distinct` counts among these alone, and there are hardly ever fewer in all: only where copies of
+            copies are joined by a clip that was not drawn.
+    """
     identities = {entry["identity"] for row in rows for entry in row.get("identity_ids") or ()} - {None}
     videos, counts = np.unique([row["video_id"] for row in rows], return_counts=True)
     shares = counts / max(1, counts.sum())
@@ -32,7 +38,7 @@ def diversity(rows: Sequence[ClipRow]) -> Diversity:
         n_videos=len(videos),
         n_sources=len({row["source"] for row in rows}),
         n_identities=len(identities),
-        n_distinct=n_distinct([row.get(COLUMN) for row in rows]),
+        n_distinct=n_distinct(signatures),
         effective_videos=float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0,
     )
 

@@ -20,7 +20,7 @@ means that (y - e) / (1 - 2 e) of those asked about belong, and no smaller share
 The better of both bounds holds.
 
 Members that are like neither side look pure: while they are a fifth of the impure ones the bound holds, at half of them
-in 79 of 100 subsets, and where all are, in 5 (`UNLIKE` in `tests/bench/purity.py`). What fits nowhere is an outlier,
+in 82 of 100 subsets, and where all are, in 6 (`UNLIKE` in `tests/bench/purity.py`). What fits nowhere is an outlier,
 which the gate holds back; contrasts that hold all that a concept is mistaken for do the rest.
 
 The label's own probability (a reading that a model holds for likely at .8) bounds the estimate: purity is no more than

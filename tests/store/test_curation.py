@@ -8,9 +8,10 @@ from store.clusters.state import Clusters
 from store.codec import decode, encode
 from store.concepts import Concept
 from store.curation import find_members, find_pivots, judge_concepts
-from store.records import ReviewDecided
+from store.records import ClipEmbedded, Column, ReviewDecided
+from store.store import Store
 from store.view import View
-from tests.store.made_footage import NOON
+from tests.store.made_footage import COLUMNS, NOON, Video, all_records
 from tests.store.made_looks import curated, put_video
 
 LEAST = {"min_clips": 4, "min_videos": 2, "purity": 0.5}
@@ -141,3 +142,19 @@ def test_pivots_of_a_video_are_told_once_and_its_other_clips_have_none(store):
     View(store).apply(list(told.values()))
     assert store.clips.get(ids[9])["pivots"] == list(told[ids[9]].pivots)
     assert find_pivots(store, ids, found, {}) == []
+
+
+def test_copies_count_once_however_many_clips_a_concept_has(tmp_path):
+    store = Store.open(tmp_path / "data", (*COLUMNS, Column(name="signature", kind="vector", size=2)))
+    records = all_records([Video("still", n_clips=2_100)])
+    alike = {"signature": [1.0, 0.0]}
+    View(store).apply(
+        [
+            one.model_copy(update={"values": one.values | alike}) if isinstance(one, ClipEmbedded) else one
+            for one in records
+        ]
+    )
+    every = Concept(name="every", description="D.", query="shot_scale IS NOT NULL")
+    told = judged(store, Clusters(), concepts=[every])["every"]
+    assert (told.n_eligible, told.n_distinct) == (2_100, 1)
+    assert "too few clips, near copies counted once: 1 of 12" in told.reasons

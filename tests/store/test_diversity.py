@@ -6,20 +6,20 @@ import pytest
 from store.diversity import diversity, n_distinct
 
 
-def row(video, source="park", identities=(), signature=None):
-    told = [{"identity": one} for one in identities]
-    return {"video_id": video, "source": source, "identity_ids": told, "signature": signature}
+def row(video, source="park", identities=()):
+    return {"video_id": video, "source": source, "identity_ids": [{"identity": one} for one in identities]}
 
 
 def test_videos_sources_and_people_are_counted_once():
-    held = diversity([row("a", "park", ["p-1", None]), row("a", "park", ["p-1", "p-2"]), row("b", "beach")])
+    rows = [row("a", "park", ["p-1", None]), row("a", "park", ["p-1", "p-2"]), row("b", "beach")]
+    held = diversity(rows, [None] * 3)
     assert (held.n_videos, held.n_sources, held.n_identities, held.n_distinct) == (2, 2, 2, 3)
 
 
 def test_a_subset_of_mostly_one_video_is_worth_little_more_than_one():
-    even = diversity([row(video) for video in "abcd" for _ in range(5)])
+    even = diversity([row(video) for video in "abcd" for _ in range(5)], [])
     assert even.effective_videos == pytest.approx(4.0)
-    uneven = diversity([row("a")] * 97 + [row(video) for video in "bcd"])
+    uneven = diversity([row("a")] * 97 + [row(video) for video in "bcd"], [])
     assert 1.0 < uneven.effective_videos < 1.3
 
 
@@ -34,6 +34,6 @@ def test_near_copies_and_copies_of_copies_count_once():
 
 
 def test_nothing_holds_nothing():
-    held = diversity([])
+    held = diversity([], [])
     assert (held.n_videos, held.n_distinct, held.effective_videos) == (0, 0, 0.0)
     assert n_distinct([]) == 0
