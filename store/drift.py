@@ -1,8 +1,8 @@
 """Drift: whether new footage still is like what the clusters and the control vectors were built on.
 
-How strange a video is, is measured by one half of the reference videos: where it lies, by each modality and by all of
-them (the median distance of its clips to the nearest of theirs), and each control (distance of its mean from the median
-of theirs). Its p-value is the share of the
+How strange a video is, is measured by where it lies, by each modality and by all of them (the median distance of its
+clips to the nearest of one half of the reference videos), and by each control (its mean over the clips: small and large
+p-values are bet on alike, so that a rise and a fall both count). Its p-value is the share of the
 videos of the other half, and of all that came before it, that are at least as strange. While videos are exchangeable,
 p-values are uniform and independent of each other, and bets on them are fair: the simple jumper (Vovk et al. 2021,
 "Retrain or not retrain") keeps three accounts that bet on small, on large and on no p-values, and moves 1 % of its
@@ -52,16 +52,15 @@ class Video:
 class Drift:
     """What is known of drift since a reference was taken.
 
-    reference: hash of the ids of its videos. near: stream to float64 [M, D], clips that places are measured by. usual:
-    control to the median that it is measured by. strangeness: stream to float64 [R], of each of the videos that are
-    compared with. accounts: stream to the capital of its three accounts. n_videos: that were compared. seen: videos
-    that are counted already, the last ones. sources, clusters: of the videos since the capital was last below its
-    stake; "none" is no cluster.
+    reference: hash of the ids of its videos. near: stream to float64 [M, D], clips that places are measured by; the
+    other streams are controls. strangeness: stream to float64 [R], of each of the videos that are compared with.
+    accounts: stream to the capital of its three accounts. n_videos: that were compared. seen: videos that are counted
+    already, the last ones. sources, clusters: of the videos since the capital was last below its stake; "none" is no
+    cluster.
     """
 
     reference: str
     near: Mapping[str, np.ndarray]
-    usual: Mapping[str, float]
     strangeness: Mapping[str, np.ndarray]
     accounts: Mapping[str, tuple[float, float, float]]
     n_videos: int = 0
@@ -91,12 +90,11 @@ def take_reference(videos: Sequence[Video]) -> Drift:
     half, rest = ordered[: len(ordered) // 2], ordered[len(ordered) // 2 :]
     places = sorted({name for video in half for name in video.points})
     near = {name: np.vstack([video.points[name] for video in half if name in video.points]) for name in places}
-    names = sorted({name for video in half for name in video.controls})
-    usual = {name: float(np.median([v.controls[name] for v in half if name in v.controls])) for name in names}
+    controls = sorted({name for video in rest for name in video.controls})
     ids = tuple(video.video_id for video in ordered)
-    nobody = Drift(digest(sorted(ids)), near, usual, {}, {}, seen=ids[-_SEEN:])
+    nobody = Drift(digest(sorted(ids)), near, {}, {}, seen=ids[-_SEEN:])
     strangeness: dict[str, np.ndarray] = {}
-    for stream in (*near, *usual) if len(ordered) >= LEAST_VIDEOS else ():
+    for stream in (*near, *controls) if len(ordered) >= LEAST_VIDEOS else ():
         known = [one for video in rest if (one := _strange(stream, video, nobody)) is not None]
         if len(known) >= LEAST_VIDEOS // 2 and np.std(known) > 1e-9:
             strangeness[stream] = np.array(known)
@@ -136,10 +134,10 @@ def _counted(counts: Mapping[str, int], name: str) -> dict[str, int]:
 
 
 def _strange(stream: str, video: Video, drift: Drift) -> float | None:
-    """How strange a video is; None where that cannot be told."""
-    if stream in drift.usual:
-        value = video.controls.get(stream)
-        return None if value is None else abs(value - drift.usual[stream])
+    """How strange a video is; None where that cannot be told. A control's own value is: its distance from the median
+    hid which way it went, and a shift by a spread was not told within 400 videos (80 now)."""
+    if stream not in drift.near:
+        return video.controls.get(stream)
     points, near = video.points.get(stream), drift.near[stream]
     if points is None or not len(points) or not len(near):
         return None

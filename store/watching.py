@@ -26,8 +26,8 @@ from store.tables import sql_in
 
 _FILE = "drift.npz"
 _REFERENCE = 400
-"""Videos that a reference is made of. Chosen: a shift by a spread is told after as many videos as with 1,600, and half
-as many as with 100 (`tests/bench/drift.py`)."""
+"""Videos that a reference is made of. Chosen: with 100, places two spreads away were not told within 400 videos; with
+400, after 190; with 1,600, which take four times as long to read, after 130 (`tests/bench/drift.py`)."""
 _CLIPS = 16
 """Clips that a video is judged by, as good as random ones. Chosen: bounds what is read of a reference."""
 _AT_ONCE = 50
@@ -135,7 +135,7 @@ def _save(folder: Path, of: str, drift: Drift) -> None:
     unfinished.replace(path)
 
 
-_TOLD = ("reference", "usual", "accounts", "n_videos", "seen", "sources", "clusters")
+_TOLD = ("reference", "accounts", "n_videos", "seen", "sources", "clusters")
 """What of the state is kept as JSON; the rest are arrays."""
 
 

@@ -25,7 +25,9 @@ def test_footage_that_stays_what_it_was_raises_no_alarm():
         assert drift.n_videos == 80
 
 
-@pytest.mark.parametrize(("moved", "stream"), [({"place": 8.0}, "place"), ({"motion": 3.0}, "motion")])
+@pytest.mark.parametrize(
+    ("moved", "stream"), [({"place": 8.0}, "place"), ({"motion": 0.6}, "motion"), ({"motion": -0.6}, "motion")]
+)
 def test_footage_that_moves_raises_an_alarm_that_says_what_moved_and_where_from(moved, stream):
     rng = np.random.default_rng(1)
     drift = watch(take_reference(videos(rng, 60, "r")), videos(rng, 40, "n"))
