@@ -21,7 +21,7 @@ _COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#
 """Colours that are told apart by everyone (Paul Tol's bright and vibrant schemes)."""
 _GREY = "0.65"
 _NAMED = 16
-"""Clusters in the legend, the largest. Chosen: of 45 the legend left no room for the map; all have their number on it."""
+"""Clusters in the legend, the largest. Chosen: of 45 the legend left no room for the map; all are numbered on it."""
 _SIZE_IN = (8.0, 6.0)
 
 
@@ -106,7 +106,7 @@ def draw_map(axes: Axes, points: list[Json]) -> None:
             axes.scatter(xs, ys, s=60, marker=marker, color="black", linewidths=1.0, label=label, zorder=3)
     axes.set(title=f"{len(points):,} clips, near where they are alike", xticks=[], yticks=[], aspect="equal")
     if len(numbers) > _NAMED:
-        axes.plot([], [], " ", label=f"and {len(numbers) - _NAMED} smaller clusters")
+        axes.plot([], [], " ", label=f"{len(numbers) - _NAMED} smaller ones")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
 

@@ -45,7 +45,7 @@ def test_of_many_clusters_the_legend_names_the_largest_and_the_map_numbers_all()
     ]
     draw_map(drawn, points)
     assert legend(drawn)[0] == "cluster 24 (25)"
-    assert legend(drawn)[-2:] == ["cluster 39 (40)", "and 24 smaller clusters"]
+    assert legend(drawn)[-2:] == ["cluster 39 (40)", "24 smaller ones"]
     assert len(drawn.texts) == 40
 
 
