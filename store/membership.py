@@ -14,13 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from store.clips import ClipRow, ClipTable
-from store.clusters.curator import vectors_of
+from store.clusters.rows import vectors_of
 from store.clusters.sample import order_of
 from store.clusters.state import Clusters
 from store.concepts import Concept
 from store.errors import InputError
 from store.purity import PEOPLE_ERR
-from store.tables import sql_in
 
 ANNOTATED = "stage = 'densified'"
 TEXT_COLUMN = "visual_text"
@@ -180,12 +179,3 @@ def _by_text(clips: ClipTable, text: str, vector: Sequence[float] | None) -> Fou
         above = (1.0 - row["_distance"] - float(likeness.mean())) / spread - 2.0
         found[row["clip_id"]] = 1.0 / (1.0 + math.exp(-4.0 * above))
     return Found({one: p for one, p in found.items() if p >= _LEAST}, "what a model sees")
-
-
-def rows_of(clips: ClipTable, clip_ids: Sequence[str], columns: Sequence[str]) -> dict[str, ClipRow]:
-    """Some columns of rows, by clip id."""
-    found: dict[str, ClipRow] = {}
-    for first in range(0, len(clip_ids), 1_000):
-        rows = clips.select(sql_in("clip_id", clip_ids[first : first + 1_000]), columns)
-        found.update((row["clip_id"], row) for row in rows)
-    return found

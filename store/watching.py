@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from store.clips import ClipRow
-from store.clusters.curator import CONTROL, matrix_of
 from store.clusters.folder import FOLDER
+from store.clusters.rows import CONTROL, matrix_of, rows_of
 from store.clusters.sample import order_of
 from store.clusters.state import Clusters
 from store.drift import LIMIT, Drift, Video, take_reference, watch
-from store.membership import ANNOTATED, rows_of
+from store.membership import ANNOTATED
 from store.records import DriftRaised, Json, digest
 from store.store import Store
 from store.tables import sql_in

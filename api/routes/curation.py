@@ -12,8 +12,8 @@ from api.bodies import ENTERED, Body, Entered, Name, problems
 from api.service import Given
 from store.clusters.map import load_map
 from store.clusters.options import ClusterOptions
+from store.clusters.rows import rows_of
 from store.errors import Conflict, NotFound
-from store.membership import rows_of
 from store.records import DriftAnswered
 
 router = APIRouter(prefix="/curation", tags=["curation"])

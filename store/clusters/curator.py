@@ -6,46 +6,38 @@ again, so that a kill at any moment loses nothing and repeats nothing. Where the
 tables say: which clips are in the sample, in which clusters, in which space.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from store.clips import ClipRow, ClipTable
+from store.clips import ClipRow
 from store.clusters.copies import Copy, copies_of
 from store.clusters.file import load_state, save_state
 from store.clusters.lineage import Event
 from store.clusters.options import ClusterOptions
+from store.clusters.rows import (
+    AT_ONCE,
+    CONTROL,
+    PLACE,
+    copy_in,
+    in_parts,
+    is_same,
+    is_shown,
+    matrix_of,
+    place_of,
+    rows_of,
+    vectors_of,
+)
 from store.clusters.sample import Sample, order_of
 from store.clusters.space import Space, Vectors
 from store.clusters.state import Clusters, PeopleSay, Places
 from store.modalities import chosen_columns
 from store.records import ClipCurated, ClusterChanged, ClustersFounded, Record, digest
 from store.store import Store
-from store.tables import sql_in
 
 ANNOTATED = "stage = 'densified'"
-CONTROL = "control"
-"""What steers a clip also tells it apart: it raised the purity bound of "lively" in the demo from .67 to .74."""
-_PLACE = (
-    "cluster",
-    "cluster_probability",
-    "outlier_score",
-    "is_outlier",
-    "margin",
-    "is_boundary",
-    "next_cluster",
-    "sample_threshold",
-    "settled",
-    "copies",
-    "is_keeper",
-    "curation_recipe",
-)
-_AT_ONCE = 1000
-"""Clips that are read and placed at once. Chosen: a few MB of vectors."""
 _SWEPT = 2000
 """Clips whose cluster changed, or which lie in an older space, that are placed anew at a time."""
-_MOVED = 0.02
-"""Change of a probability, score or margin that is worth a write."""
 _NOISE = -1
 
 
@@ -85,13 +77,15 @@ class Curator:
         shown = self._shown()
         is_gone = self._forget(shown)
         columns = self._columns()
-        for clip_ids in _in_parts(self._unseen(), _AT_ONCE):
+        for clip_ids in in_parts(self._unseen(), AT_ONCE):
             self._take_in(clip_ids, columns, people)
         self._look_again(sorted(set(again)))
         if self._is_outgrown(columns, settle):
             self._found(columns)
         if is_gone or (settle and (self.clusters.unsettled or people != self._obeyed)):
             self._settle(people)
+        if settle:
+            self._mend_copies()
         self._tell_sample(shown)
         self._sweep()
         self._save()
@@ -111,14 +105,14 @@ class Curator:
 
     def _shown(self) -> dict[str, ClipCurated]:
         """Places, as the tables show them, of the clips of the sample; drops what is in flight no longer."""
-        rows = self._store.clips.select(where="sample_threshold IS NOT NULL", columns=_PLACE)
-        rows += self._rows(self._in_flight, _PLACE)
-        shown = {row["clip_id"]: _place_of(row) for row in rows if row["settled"] is not None}
+        rows = self._store.clips.select(where="sample_threshold IS NOT NULL", columns=PLACE)
+        rows += self._rows(self._in_flight, PLACE)
+        shown = {row["clip_id"]: place_of(row) for row in rows if row["settled"] is not None}
         there = {row["clip_id"] for row in rows}
         self._in_flight = {
             clip_id: record
             for clip_id, record in self._in_flight.items()
-            if clip_id in there and not _is_shown(shown.get(clip_id), record)
+            if clip_id in there and not is_shown(shown.get(clip_id), record)
         }
         tables = {ClustersFounded: self._store.foundations, ClusterChanged: self._store.cluster_events}
         self._entries = [one for one in self._entries if tables[type(one)].get(one.key) is None]
@@ -145,7 +139,7 @@ class Curator:
         return [*chosen, CONTROL] if chosen or clips.count(ANNOTATED) else []
 
     def _rows(self, clip_ids: Iterable[str], columns: Sequence[str]) -> list[ClipRow]:
-        return _rows(self._store.clips, clip_ids, columns)
+        return list(rows_of(self._store.clips, clip_ids, columns).values())
 
     # --- what becomes of clips ---------------------------------------------------------------------------
 
@@ -171,14 +165,14 @@ class Curator:
         space = self.clusters.space
         if space is None:
             return
-        for part in _in_parts(clip_ids, _AT_ONCE):
-            rows = [row for row in self._rows(part, _PLACE) if row["settled"] is not None]
-            shown = {row["clip_id"]: self._in_flight.get(row["clip_id"]) or _place_of(row) for row in rows}
+        for part in in_parts(clip_ids, AT_ONCE):
+            rows = [row for row in self._rows(part, PLACE) if row["settled"] is not None]
+            shown = {row["clip_id"]: self._in_flight.get(row["clip_id"]) or place_of(row) for row in rows}
             ids, vectors = vectors_of(self._store.clips, list(shown), space.modalities)
             points = self._project(vectors)
             self.clusters.move(ids, points)
-            told = self._places(ids, points, {one: _copy_in(shown[one]) for one in ids})
-            self._in_flight.update((one.clip_id, one) for one in told if not _same(shown[one.clip_id], one))
+            told = self._places(ids, points, {one: copy_in(shown[one]) for one in ids})
+            self._in_flight.update((one.clip_id, one) for one in told if not is_same(shown[one.clip_id], one))
 
     def _is_outgrown(self, columns: Sequence[str], settle: bool) -> bool:
         """Whether the space is of other modalities, or of few clips and now is the time to fit it to all of them."""
@@ -225,7 +219,7 @@ class Curator:
             ids = sorted(set(rows) - self._in_flight.keys())
             if not rows and number is not None:
                 del self._stale[number]
-            for part in _in_parts(ids, _AT_ONCE):
+            for part in in_parts(ids, AT_ONCE):
                 found, vectors = vectors_of(self._store.clips, part, self.clusters.space.modalities)
                 self._tell(found, self._project(vectors))
             room -= len(ids)
@@ -264,14 +258,30 @@ class Curator:
 
     def _tell_copies(self, copies: Mapping[str, Copy], told: set[str]) -> None:
         """Tell the other clips of a group that there are more of them."""
-        rows = self._rows(set(copies) - told, _PLACE)
+        rows = self._rows(set(copies) - told, PLACE)
         for row in rows:
             if row["settled"] is not None:
-                known = self._in_flight.get(row["clip_id"]) or _place_of(row)
+                known = self._in_flight.get(row["clip_id"]) or place_of(row)
                 copy = copies[row["clip_id"]]
                 record = known.model_copy(update={"copies": copy.group, "is_keeper": copy.is_keeper})
-                if not _same(known, record):
+                if not is_same(known, record):
                     self._in_flight[row["clip_id"]] = record
+
+    def _mend_copies(self) -> None:
+        """Judge groups of copies again that lost their keeper, or all but one, with removed footage."""
+        groups: dict[str, list[ClipCurated]] = {}
+        for row in self._store.clips.select("copies IS NOT NULL", columns=PLACE):
+            place = self._in_flight.get(row["clip_id"]) or place_of(row)
+            if place.copies is not None:
+                groups.setdefault(place.copies, []).append(place)
+        broken = [
+            one for group in groups.values() if len(group) < 2 or not any(p.is_keeper for p in group) for one in group
+        ]
+        copies = copies_of(self._store.clips, [one.clip_id for one in broken])
+        for one in broken:
+            copy = copies.get(one.clip_id)
+            told = {"copies": copy and copy.group, "is_keeper": copy and copy.is_keeper}
+            self._in_flight[one.clip_id] = one.model_copy(update=told)
 
     def _tell_sample(self, shown: Mapping[str, ClipCurated]) -> None:
         """Tell of the clips of the sample that lie elsewhere than the tables show, and of those that left it."""
@@ -280,8 +290,8 @@ class Curator:
         there = {**shown, **self._in_flight}
         for row, clip_id in enumerate(sample.ids):
             before = there.get(clip_id)
-            record = self._record(clip_id, at, row, float(sample.threshold[row]), _copy_in(before))
-            if before is None or not _same(before, record):
+            record = self._record(clip_id, at, row, float(sample.threshold[row]), copy_in(before))
+            if before is None or not is_same(before, record):
                 self._in_flight[clip_id] = record
         for clip_id in sorted(there.keys() - set(sample.ids)):
             if there[clip_id].sample_threshold is not None:
@@ -388,65 +398,3 @@ def rebuilt(store: Store, options: ClusterOptions = ClusterOptions()) -> Cluster
     )
     clusters.unsettled = len(rows)
     return clusters
-
-
-def vectors_of(clips: ClipTable, clip_ids: Iterable[str], columns: Sequence[str]) -> tuple[list[str], Vectors]:
-    """Ids and vectors of those of some clips that are there, in order of the ids."""
-    rows = _rows(clips, clip_ids, columns)
-    return [row["clip_id"] for row in rows], {name: matrix_of(rows, name) for name in columns}
-
-
-def _rows(clips: ClipTable, clip_ids: Iterable[str], columns: Sequence[str]) -> list[ClipRow]:
-    parts = _in_parts(sorted(clip_ids), _AT_ONCE)
-    return [row for ids in parts for row in clips.select(sql_in("clip_id", ids), columns)]
-
-
-def matrix_of(rows: Sequence[ClipRow], name: str) -> np.ndarray:
-    """A modality of rows, float32 [N, D]; NaN where it is missing."""
-    found = [_vector(row[name], name) for row in rows]
-    size = next((len(one) for one in found if one is not None), 1)
-    missing = [np.nan] * size
-    return np.array([missing if one is None else one for one in found], np.float32).reshape(len(rows), size)
-
-
-def _vector(value: object, name: str) -> Sequence[float] | None:
-    return value["values"] if name == CONTROL and isinstance(value, dict) else value  # type: ignore[return-value]
-
-
-def _place_of(row: ClipRow) -> ClipCurated:
-    """The place that a row shows, as the record that told it."""
-    told = {name: row[name] for name in _PLACE if name != "curation_recipe"}
-    return ClipCurated.model_validate({"clip_id": row["clip_id"], "recipe": row["curation_recipe"]} | told)
-
-
-def _same(before: ClipCurated, now: ClipCurated) -> bool:
-    """Whether two places differ in nothing that is worth a write."""
-    exact = (
-        "cluster",
-        "is_outlier",
-        "is_boundary",
-        "next_cluster",
-        "sample_threshold",
-        "copies",
-        "is_keeper",
-        "recipe",
-    )
-    if any(getattr(before, name) != getattr(now, name) for name in exact) or (before.margin is None) != (
-        now.margin is None
-    ):
-        return False
-    soft = ("cluster_probability", "outlier_score", "margin")
-    return all(abs((getattr(before, name) or 0.0) - (getattr(now, name) or 0.0)) <= _MOVED for name in soft)
-
-
-def _copy_in(place: ClipCurated | None) -> Copy | None:
-    """The group of copies that a place tells of."""
-    return Copy(place.copies, bool(place.is_keeper)) if place is not None and place.copies is not None else None
-
-
-def _is_shown(shown: ClipCurated | None, told: ClipCurated) -> bool:
-    return shown is not None and shown.settled == told.settled and _same(shown, told)
-
-
-def _in_parts(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (ids[first : first + size] for first in range(0, len(ids), size))

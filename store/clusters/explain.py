@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from store.clips import ClipTable
-from store.clusters.curator import vectors_of
+from store.clusters.rows import vectors_of
 from store.clusters.state import Clusters
 from store.records import Json
 

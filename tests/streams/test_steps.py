@@ -1,5 +1,6 @@
 """Steps on a store, without a broker: what they publish for what they are given."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from store.records import (
     Record,
     RemovalDone,
     RemovalRequested,
+    ReviewDecided,
     SnapshotFinished,
     SnapshotRequested,
     TokenReserved,
@@ -363,6 +365,33 @@ async def test_curate_places_new_clips_once_and_judges_every_concept(store: Stor
     await step.idle(again)
     step.stop()
     assert again == []
+
+
+async def test_what_people_say_reaches_concepts_and_clusters(store: Store, tmp_path: Path) -> None:
+    View(store).apply(all_records([ONE, TWO]))
+    concepts = tmp_path / "concepts.yaml"
+    concepts.write_text(CONCEPTS)
+    relabelled = ONE.clip_ids[0]
+    says = {"by": "Ada", "reason": "seen", "decided_at": NOW}
+    answer = ReviewDecided(
+        decision_id="d1", subject="clip", subject_id=relabelled, verdict="relabel", concepts={"close": True}, **says
+    )
+    published, clusters = Published(), Published()
+    persist = _persist(store, tmp_path)
+    await persist.process([answer], published)
+    assert relabelled in published.of(ClipsStored)[0].clip_ids  # type: ignore[attr-defined]
+    merge = ReviewDecided(decision_id="d2", subject="cluster", subject_id="0", verdict="merge", others=("1",), **says)
+    await persist.process([merge], clusters)
+    assert [record.clip_ids for record in clusters.of(ClipsStored)] == [()]  # type: ignore[attr-defined]
+    seconds = iter(range(0, 1000, 4))
+    step = Curate(tmp_path, concepts, "measured", Clock(), lambda: float(next(seconds)))
+    told = Published()
+    await step.idle(told)
+    step.stop()
+    states = {record.key: record for record in told.of(ConceptChanged)}
+    assert states["close"].n_asked == 1  # type: ignore[attr-defined]
+    manifest = json.loads(store.media.read(states["close"].members_key))  # type: ignore[attr-defined]
+    assert relabelled in [member["clip_id"] for member in manifest]
 
 
 def _ready(name: str = "calm", n_clips: int = 12) -> ConceptChanged:

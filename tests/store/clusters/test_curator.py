@@ -16,12 +16,20 @@ from store.clusters.folder import FOLDER
 from store.clusters.options import ClusterOptions
 from store.clusters.state import PeopleSay
 from store.errors import NotFound
-from store.records import ClipCurated, ClusterChanged, ClustersFounded, RemovalRequested
+from store.records import (
+    ClipCurated,
+    ClipEmbedded,
+    ClipSegmented,
+    ClusterChanged,
+    ClustersFounded,
+    Column,
+    RemovalRequested,
+)
 from store.removal import remove
 from store.store import Store
 from store.view import View
 from tests.store.clusters.road import OPTIONS, PER_BATCH, batch, follow_to_the_end
-from tests.store.made_footage import COLUMNS, NOON, Video
+from tests.store.made_footage import COLUMNS, NOON, Video, all_records
 
 PLACE = ["cluster", "is_outlier", "is_boundary", "next_cluster", "sample_threshold", "copies", "curation_recipe"]
 
@@ -165,3 +173,49 @@ def test_options_that_change_make_a_new_state_of_the_same_clips(filled):
     follow_to_the_end(store, other)
     rows = store.clips.select(columns=["curation_recipe"])
     assert {row["curation_recipe"] for row in rows} == {other.clusters.recipe}
+
+
+def test_copies_are_a_group_with_the_best_as_its_keeper_and_another_takes_its_place_when_that_goes(tmp_path):
+    column = Column(name="signature", kind="vector", size=4)
+    store = Store.open(tmp_path / "data", (*COLUMNS, column))
+    small, large, third = (Video(name, n_clips=1) for name in ("small", "large", "third"))
+    records = []
+    for video, width in ((small, 320), (large, 1920), (third, 640), (Video("else", n_clips=1), 640)):
+        signature = [0.0, 1.0, 0.0, 0.0] if video.name == "else" else [1.0, 0.01 * width / 320, 0.0, 0.0]
+        for record in all_records([video]):
+            if isinstance(record, ClipSegmented):
+                record = record.model_copy(update={"clip": record.clip.model_copy(update={"width": width})})
+            elif isinstance(record, ClipEmbedded):
+                record = record.model_copy(update={"values": record.values | {"signature": signature}})
+            records.append(record)
+    View(store).apply(records)
+    curator = Curator(store, OPTIONS)
+    follow_to_the_end(store, curator)
+
+    def told() -> dict[str, tuple[bool, bool | None]]:
+        return {row["video_id"]: (row["copies"] is not None, row["is_keeper"]) for row in store.clips.select()}
+
+    other = Video("else").video_id
+    assert told() == {
+        small.video_id: (True, False),
+        large.video_id: (True, True),
+        third.video_id: (True, False),
+        other: (False, None),
+    }
+    for number, gone in enumerate((large, third)):
+        request = RemovalRequested(
+            removal_id=f"r{number}",
+            subject="video",
+            subject_id=gone.video_id,
+            by="Ada",
+            reason="asked for",
+            requested_at=NOON,
+        )
+        View(store).apply([remove(store, request, tmp_path / "snapshots", NOON)])
+        follow_to_the_end(store, curator)
+        kept = (
+            {small.video_id: (True, False), third.video_id: (True, True)}
+            if gone is large
+            else {small.video_id: (False, None)}
+        )
+        assert told() == kept | {other: (False, None)}
