@@ -622,11 +622,14 @@ class DriftRaised(Record):
     """Capital of the test martingale (`store.drift`)."""
     threshold: float
     streams: dict[str, float]
-    """What moved, with its capital: `place`, or controls; empty where it is all of them together."""
+    """What moved, with its capital: `place` (of all modalities together), `place <modality>`, or controls; empty where
+    it is all of them together."""
     n_videos: int
     """Videos since the reference was taken."""
     sources: dict[str, int]
     """Where the videos since the capital began to grow came from."""
+    clusters: dict[str, int]
+    """The clusters that they are in, by number; `none`: away from all."""
     recipe: str
     """Of the clustering that the reference was taken in."""
     raised_at: datetime

@@ -1,12 +1,13 @@
 """Watching a store for drift: takes the reference, compares what comes with it, and raises an alarm once.
 
 A reference holds until the space of the clusters is fitted anew or a person has answered its alarm. The state lies
-beside that of the clustering; where it is lost, a new reference is taken.
+beside that of the clustering; where it is lost, a new reference is taken. Videos count once all their clips have come.
 """
 
 import io
 import json
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -15,14 +16,21 @@ import numpy as np
 from store.clips import ClipRow
 from store.clusters.folder import FOLDER
 from store.clusters.rows import CONTROL, matrix_of, rows_of
+from store.clusters.sample import order_of
 from store.clusters.state import Clusters
-from store.drift import LIMIT, Drift, Videos, take_reference, watch
+from store.drift import LIMIT, Drift, Video, take_reference, watch
+from store.membership import ANNOTATED
 from store.records import DriftRaised, Json, digest
 from store.store import Store
+from store.tables import sql_in
 
 _FILE = "drift.npz"
-_REFERENCE = 1_000
-"""Clips that a reference is made of. Chosen: of a few hundred videos."""
+_REFERENCE = 400
+"""Videos that a reference is made of. Chosen: with 100, places two spreads away were not told within 400 videos; with
+400, after 190; with 1,600, which take four times as long to read, after 130 (`tests/bench/drift.py`)."""
+_CLIPS = 16
+"""Clips that a video is judged by, as good as random ones. Chosen: bounds what is read of a reference."""
+_AT_ONCE = 50
 
 
 class Watch:
@@ -40,19 +48,17 @@ class Watch:
         if self._drift is None or self._of != clusters.recipe or (known or {}).get("status") == "answered":
             self._of, self._drift = clusters.recipe, self._reference(clusters)
         else:
-            rows = self._rows(clip_ids)
-            points = clusters.space.project({name: matrix_of(rows, name) for name in clusters.space.modalities})
-            sources = {row["video_id"]: row["source"] for row in rows}
-            self._drift = watch(self._drift, _videos(rows, points), sources)
+            rows = rows_of(self._store.clips, sorted(clip_ids), ["video_id"])
+            came = self._store.videos.get_many(sorted({row["video_id"] for row in rows.values()}))
+            whole = sorted(video for video, body in came.items() if body["status"] == "done")
+            self._drift = watch(self._drift, self._videos(whole, clusters))
         _save(self._store.folder, self._of, self._drift)
         is_news = self._drift.is_alarming and self._store.alarms.get(self._alarm_id()) is None
         return [self._alarm(now)] if is_news else []
 
     def _alarm_id(self) -> str:
         """One alarm of one reference is one alarm."""
-        if self._drift is None:
-            return ""
-        return digest(["drift", self._of, sorted(self._drift.measure.ids)])[:32]
+        return "" if self._drift is None else digest(["drift", self._of, self._drift.reference])[:32]
 
     def _alarm(self, now: datetime) -> DriftRaised:
         assert self._drift is not None
@@ -63,51 +69,74 @@ class Watch:
             threshold=LIMIT,
             streams={name: value for name, value in sorted(capital.items(), key=lambda one: -one[1]) if value >= LIMIT},
             n_videos=self._drift.n_videos,
-            sources=dict(self._drift.recent),
+            sources=dict(self._drift.sources),
+            clusters=dict(self._drift.clusters),
             recipe=self._of,
             raised_at=now,
         )
 
     def _reference(self, clusters: Clusters) -> Drift:
-        """Of clips of the sample that each stand for equally many."""
-        sample = clusters.sample
-        limit = min(1.0, _REFERENCE / max(1, clusters.n_clips))
-        chosen = sample.taken(sample.order < limit)
-        rows = {row["clip_id"]: row for row in self._rows(chosen.ids)}
-        there = chosen.taken(np.array([one in rows for one in chosen.ids], bool))
-        return take_reference(_videos([rows[one] for one in there.ids], there.points))
+        """Of whole videos, as good as random ones."""
+        whole = sorted(self._store.videos.all("done"), key=order_of)
+        return take_reference(self._videos(whole[:_REFERENCE], clusters))
 
-    def _rows(self, clip_ids: Sequence[str]) -> list[ClipRow]:
-        columns = ["video_id", "source", "stage", CONTROL, *self._store.clips.vector_columns]
-        rows = rows_of(self._store.clips, sorted(clip_ids), columns).values()
-        return [row for row in rows if row["stage"] == "densified"]
+    def _videos(self, video_ids: Sequence[str], clusters: Clusters) -> list[Video]:
+        """What is compared of videos; one of which no clip is annotated is left out."""
+        columns = ["video_id", "source", CONTROL, *self._store.clips.vector_columns]
+        found = []
+        for first in range(0, len(video_ids), _AT_ONCE):
+            where = f"{ANNOTATED} AND {sql_in('video_id', video_ids[first : first + _AT_ONCE])}"
+            by_video: dict[str, list[ClipRow]] = defaultdict(list)
+            for row in self._store.clips.select(where, columns):
+                by_video[row["video_id"]].append(row)
+            for video_id in sorted(by_video):
+                rows = sorted(by_video[video_id], key=lambda row: order_of(row["clip_id"]))
+                found.append(_video(rows[:_CLIPS], clusters))
+        return found
 
 
-def _videos(rows: Sequence[ClipRow], points: np.ndarray) -> Videos:
-    """The clips that lie somewhere, with those of their controls that are present."""
-    lies = [i for i in range(len(rows)) if np.isfinite(points[i]).all()]
-    names = sorted({name for i in lies for name in rows[i][CONTROL]["names"]})
-    controls = {name: np.full(len(lies), np.nan) for name in names}
-    for place, i in enumerate(lies):
-        control = rows[i][CONTROL]
-        for name, value, present in zip(control["names"], control["values"], control["present"], strict=True):
-            if present:
-                controls[name][place] = value
-    return Videos(tuple(rows[i]["video_id"] for i in lies), points[lies].astype(np.float64), controls)
+def _video(rows: Sequence[ClipRow], clusters: Clusters) -> Video:
+    """A video by some of its clips: where they lie by all that the space is of, and by each modality alone."""
+    assert clusters.space is not None
+    vectors = {name: matrix_of(rows, name) for name in clusters.space.modalities}
+    alone = {f"place {name}": {name: rows_} for name, rows_ in vectors.items() if name != CONTROL}
+    points = {name: _finite(clusters.space.project(part)) for name, part in {"place": vectors, **alone}.items()}
+    inside = [int(one) for one in clusters.place(points["place"].astype(np.float32)).cluster]
+    most, _ = Counter(inside).most_common(1)[0] if inside else (-1, 0)
+    return Video(rows[0]["video_id"], points, _controls(rows), str(rows[0]["source"] or ""), None if most < 0 else most)
+
+
+def _finite(points: np.ndarray) -> np.ndarray:
+    """The points that lie somewhere, float64 [n, D]."""
+    return np.compress(np.isfinite(points).all(axis=1), points, axis=0).astype(np.float64)
+
+
+def _controls(rows: Sequence[ClipRow]) -> Mapping[str, float]:
+    """Mean of each control over the clips where it is present."""
+    present: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        control = row[CONTROL]
+        for name, value, is_present in zip(control["names"], control["values"], control["present"], strict=True):
+            if is_present:
+                present[name].append(value)
+    return {name: float(np.mean(values)) for name, values in present.items()}
 
 
 def _save(folder: Path, of: str, drift: Drift) -> None:
-    told: Json = {"of": of, "video": drift.measure.video, "accounts": drift.accounts, "n_videos": drift.n_videos}
-    told |= {"seen": drift.seen, "recent": drift.recent}
+    told: Json = {name: getattr(drift, name) for name in _TOLD} | {"of": of}
     arrays = {f"strange {name}": values for name, values in drift.strangeness.items()}
-    arrays |= {f"control {name}": values for name, values in drift.measure.controls.items()}
+    arrays |= {f"near {name}": values for name, values in drift.near.items()}
     file = io.BytesIO()
-    np.savez(file, told=np.array(json.dumps(told)), points=drift.measure.points, allow_pickle=False, **arrays)
+    np.savez(file, told=np.array(json.dumps(told)), allow_pickle=False, **arrays)
     path = folder / FOLDER / _FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_bytes(file.getvalue())
     unfinished.replace(path)
+
+
+_TOLD = ("reference", "accounts", "n_videos", "seen", "sources", "clusters")
+"""What of the state is kept as JSON; the rest are arrays."""
 
 
 def _load(folder: Path) -> tuple[str, Drift | None]:
@@ -116,11 +145,11 @@ def _load(folder: Path) -> tuple[str, Drift | None]:
         return "", None
     with np.load(path, allow_pickle=False) as arrays:
         told = json.loads(str(arrays["told"]))
-        parts = {
-            kind: {name.partition(" ")[2]: arrays[name] for name in arrays if name.startswith(f"{kind} ")}
-            for kind in ("strange", "control")
-        }
-        measure = Videos(tuple(told["video"]), arrays["points"], parts["control"])
-    accounts = {name: (a, b, c) for name, (a, b, c) in told["accounts"].items()}
-    drift = Drift(measure, parts["strange"], accounts, told["n_videos"], tuple(told["seen"]), told["recent"])
-    return told["of"], drift
+        near, strangeness = (
+            {name.partition(" ")[2]: arrays[name] for name in arrays if name.startswith(f"{kind} ")}
+            for kind in ("near", "strange")
+        )
+    of = told.pop("of")
+    told["seen"] = tuple(told["seen"])
+    told["accounts"] = {name: (a, b, c) for name, (a, b, c) in told["accounts"].items()}
+    return of, Drift(near=near, strangeness=strangeness, **told)

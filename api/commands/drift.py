@@ -34,11 +34,16 @@ def answer(
 
 def _print(console: Console, answer: list[Json]) -> None:
     rows = [
-        (one["alarm_id"], one["status"], one["raised_at"][:16], _moved(one), counts(one["sources"]), one["reason"])
+        (one["alarm_id"], one["status"], one["raised_at"][:16], _moved(one), *_whence(one), one["reason"])
         for one in answer
     ]
-    console.print(grid("", ("alarm", "status", "raised", "what moved", "videos of", "answer"), rows))
+    console.print(grid("", ("alarm", "status", "raised", "what moved", "videos of", "in clusters", "answer"), rows))
 
 
 def _moved(one: Json) -> str:
     return text(list(one["streams"])) if one["streams"] else "a little of everything"
+
+
+def _whence(one: Json) -> tuple[str, str]:
+    """Where the videos came from, and in which clusters they are."""
+    return counts(one["sources"]), counts(one["clusters"])

@@ -1,5 +1,6 @@
 """`cliploom plot`: pictures of the dataset, as PNG."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,8 @@ Out = Annotated[Path, typer.Option(help="PNG file to write.")]
 _COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#EE7733", "#009988")
 """Colours that are told apart by everyone (Paul Tol's bright and vibrant schemes)."""
 _GREY = "0.65"
+_NAMED = 16
+"""Clusters in the legend, the largest. Chosen: of 45 the legend left no room for the map; all are numbered on it."""
 _SIZE_IN = (8.0, 6.0)
 
 
@@ -77,7 +80,9 @@ def _dated(axes: Axes) -> None:
 
 def draw_map(axes: Axes, points: list[Json]) -> None:
     """Clips by cluster: colours and shapes, numbers at their middles."""
-    numbers = sorted({one["cluster"] for one in points if one["cluster"] is not None})
+    sizes = Counter(one["cluster"] for one in points if one["cluster"] is not None)
+    numbers = sorted(sizes)
+    named = {None, *sorted(numbers, key=lambda number: (-sizes[number], number))[:_NAMED]}
     for cluster in (None, *numbers):
         inside = [one for one in points if one["cluster"] == cluster]
         if not inside:
@@ -85,7 +90,8 @@ def draw_map(axes: Axes, points: list[Json]) -> None:
         place = 0 if cluster is None else numbers.index(cluster)
         colour = _GREY if cluster is None else _COLOURS[place % len(_COLOURS)]
         shape = "." if cluster is None else "osD^v"[place // len(_COLOURS) % 5]
-        label = f"{'no cluster' if cluster is None else f'cluster {cluster}'} ({len(inside)})"
+        name = "no cluster" if cluster is None else f"cluster {cluster}"
+        label = f"{name} ({len(inside)})" if cluster in named else None
         xs, ys = [one["x"] for one in inside], [one["y"] for one in inside]
         axes.scatter(xs, ys, s=26, color=colour, marker=shape, alpha=0.8, linewidths=0, label=label, zorder=2)
         if cluster is not None:
@@ -99,6 +105,8 @@ def draw_map(axes: Axes, points: list[Json]) -> None:
             label = f"{word} ({len(marked)})"
             axes.scatter(xs, ys, s=60, marker=marker, color="black", linewidths=1.0, label=label, zorder=3)
     axes.set(title=f"{len(points):,} clips, near where they are alike", xticks=[], yticks=[], aspect="equal")
+    if len(numbers) > _NAMED:
+        axes.plot([], [], " ", label=f"{len(numbers) - _NAMED} smaller ones")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
 

@@ -50,11 +50,13 @@ class Alarm(BaseModel):
     score: float
     threshold: float
     streams: dict[str, float]
-    """What moved: `place` is where clips lie, the others are controls."""
+    """What moved: `place` is where clips lie, by all modalities or by one; the others are controls."""
     n_videos: int
     """Videos since the reference was taken."""
     sources: dict[str, int]
-    """Where the videos came from since."""
+    """Where the videos came from since the capital began to grow."""
+    clusters: dict[str, int]
+    """The clusters that they are in, by number; `none`: away from all."""
     raised_at: datetime
     by: str | None = None
     """Who answered it."""

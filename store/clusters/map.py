@@ -1,8 +1,9 @@
 """A map of the clips in two dimensions that stays put as clips come.
 
-Landmarks, a bounded part of the sample, have their places from t-SNE (van der Maaten and Hinton 2008). A new one is put
-between those that it is nearest to, and nothing else moves. Only when a quarter of them is new, t-SNE goes on from
-the places that there are, and the outcome is turned and moved onto the old map (Procrustes; Gower 1975).
+Landmarks, those of the sample that come first in an order that is as good as random, have their places from t-SNE (van
+der Maaten and Hinton 2008). As clips come, new ones take the turn of some. A new one is put between those that it is
+nearest to, and nothing else moves. Only when a quarter of them was put so, t-SNE goes on from the places that there
+are, and the outcome is turned and moved onto the old map (Procrustes; Gower 1975).
 """
 
 from collections.abc import Collection
@@ -21,51 +22,51 @@ _MOST = 1_500
 """Landmarks. Chosen: t-SNE of so many takes 6 s, and a picture shows no more."""
 _NEW = 0.25
 _NEAREST = 5
+_LEAST = 4
+"""Clips of a map: t-SNE needs more than three."""
 _FILE = "map.npz"
 
 
 @dataclass(frozen=True)
 class ClusterMap:
-    """Places of clips. ids: of M clips, ascending. places: float32 [M, 2], about 0 with a spread of 1. n_drawn: clips
-    that had a place when t-SNE ran last."""
+    """Places of clips. ids: of M clips, ascending. places: float32 [M, 2], about 0 with a spread of 1. is_drawn: bool
+    [M], by t-SNE; the others were put between those."""
 
     ids: tuple[str, ...]
     places: np.ndarray
-    n_drawn: int
+    is_drawn: np.ndarray
 
     @classmethod
     def empty(cls) -> "ClusterMap":
         """Of no clips."""
-        return cls((), np.empty((0, 2), np.float32), 0)
+        return cls((), np.empty((0, 2), np.float32), np.empty(0, bool))
 
     def without(self, clip_ids: Collection[str]) -> "ClusterMap":
         """Without these clips; the others stay."""
         kept = [i for i, one in enumerate(self.ids) if one not in clip_ids]
-        return ClusterMap(tuple(self.ids[i] for i in kept), self.places[kept], self.n_drawn)
+        return ClusterMap(tuple(self.ids[i] for i in kept), self.places[kept], self.is_drawn[kept])
 
 
 def follow_map(before: ClusterMap, clusters: Clusters) -> ClusterMap:
     """The map of the clips that the sample holds now."""
     sample = clusters.sample
-    kept = set(before.ids) & set(sample.ids)
-    # Whoever has a place keeps it; the others come in an order that is as good as random.
-    ranked = sorted(range(len(sample)), key=lambda i: (sample.ids[i] not in kept, sample.order[i]))[:_MOST]
-    rows = np.array(sorted(ranked, key=lambda i: sample.ids[i]), np.int64)
-    ids, points = tuple(sample.ids[i] for i in rows), sample.points[rows]
-    known = np.array([one in kept for one in ids], bool)
-    if len(ids) < 4:
+    # By threshold, so that small clusters, of which the sample keeps all, are shown as well as large ones.
+    rows = np.sort(np.argsort(sample.order / sample.threshold, kind="stable")[:_MOST])
+    if len(rows) < _LEAST:
         return ClusterMap.empty()
-    at = dict(zip(before.ids, before.places, strict=True))
+    ids, points = tuple(sample.ids[i] for i in rows), sample.points[rows]
+    row_of = {clip_id: row for row, clip_id in enumerate(before.ids)}
+    was = np.array([row_of.get(clip_id, -1) for clip_id in ids], np.int64)
+    known = was >= 0
+    if known.sum() < _LEAST:
+        return ClusterMap(ids, _scaled(_drawn(points, None)), np.ones(len(ids), bool))
     places = np.zeros((len(ids), 2), np.float32)
-    for row in np.flatnonzero(known):
-        places[row] = at[ids[row]]
-    if known.sum() >= 4:
-        places[~known] = _between(points, places, known)
-    n_new = len(ids) - min(before.n_drawn, int(known.sum()))
-    if n_new <= _NEW * len(ids):
-        return ClusterMap(ids, places, before.n_drawn)
-    drawn = _drawn(points, places if known.sum() >= 4 else None)
-    return ClusterMap(ids, _onto(drawn, places, known), len(ids))
+    places[known] = before.places[was[known]]
+    places[~known] = _between(points, places, known)
+    is_drawn = known & before.is_drawn[was]
+    if (~is_drawn).sum() <= _NEW * len(ids):
+        return ClusterMap(ids, places, is_drawn)
+    return ClusterMap(ids, _onto(_scaled(_drawn(points, places)), places, known), np.ones(len(ids), bool))
 
 
 def _between(points: np.ndarray, places: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -91,15 +92,16 @@ def _drawn(points: np.ndarray, start: np.ndarray | None) -> np.ndarray:
     return model.fit_transform(np.ascontiguousarray(points, np.float32)).astype(np.float64)
 
 
+def _scaled(drawn: np.ndarray) -> np.ndarray:
+    """The drawing about 0 with a spread of 1, float32 [n, 2]."""
+    return ((drawn - drawn.mean(axis=0)) / max(1e-9, float(drawn.std()))).astype(np.float32)
+
+
 def _onto(drawn: np.ndarray, places: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The drawing turned and moved onto the places that there were, float32 [n, 2], with a spread of 1."""
-    scaled = (drawn - drawn.mean(axis=0)) / max(1e-9, float(drawn.std()))
-    if known.sum() >= 4:
-        old = places[known].astype(np.float64)
-        new = scaled[known]
-        turn, _ = orthogonal_procrustes(new - new.mean(axis=0), old - old.mean(axis=0))
-        scaled = (scaled - new.mean(axis=0)) @ turn + old.mean(axis=0)
-    return scaled.astype(np.float32)
+    """The drawing turned and moved onto the places that there were, float32 [n, 2]."""
+    old, new = places[known], drawn[known]
+    turn, _ = orthogonal_procrustes(new - new.mean(axis=0), old - old.mean(axis=0))
+    return ((drawn - new.mean(axis=0)) @ turn + old.mean(axis=0)).astype(np.float32)
 
 
 def save_map(folder: Path, drawn: ClusterMap) -> None:
@@ -108,7 +110,7 @@ def save_map(folder: Path, drawn: ClusterMap) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("wb") as stream:
-        np.savez(stream, ids=np.array(drawn.ids, dtype=str), places=drawn.places, n_drawn=np.array(drawn.n_drawn))
+        np.savez(stream, ids=np.array(drawn.ids, dtype=str), places=drawn.places, is_drawn=drawn.is_drawn)
     unfinished.replace(path)
 
 
@@ -118,4 +120,4 @@ def load_map(folder: Path) -> ClusterMap:
     if not path.is_file():
         return ClusterMap.empty()
     with np.load(path, allow_pickle=False) as arrays:
-        return ClusterMap(tuple(str(one) for one in arrays["ids"]), arrays["places"], int(arrays["n_drawn"]))
+        return ClusterMap(tuple(str(one) for one in arrays["ids"]), arrays["places"], arrays["is_drawn"])

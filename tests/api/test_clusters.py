@@ -118,6 +118,7 @@ def test_an_alarm_of_drift_is_listed_and_answered_once(live, run):
         streams={"place": 3000.0},
         n_videos=60,
         sources={"winter": 40},
+        clusters={"none": 40},
         recipe="r",
         raised_at=NOON,
     )

@@ -36,6 +36,19 @@ def test_the_map_tells_every_cluster_and_flag_with_its_number_of_clips():
     assert [text.get_text() for text in drawn.texts] == ["0", "1", "2"]
 
 
+def test_of_many_clusters_the_legend_names_the_largest_and_the_map_numbers_all():
+    drawn = axes()
+    points = [
+        {"clip_id": f"{k}-{i}", "x": float(k), "y": float(i), "cluster": k, "is_outlier": False, "is_boundary": False}
+        for k in range(40)
+        for i in range(1 + k)
+    ]
+    draw_map(drawn, points)
+    assert legend(drawn)[0] == "cluster 24 (25)"
+    assert legend(drawn)[-2:] == ["cluster 39 (40)", "24 smaller ones"]
+    assert len(drawn.texts) == 40
+
+
 def test_the_histogram_stacks_clips_in_none_on_those_in_clusters():
     drawn = axes()
     draw_outliers(drawn, {"edges": [0.0, 0.5, 1.0], "in_clusters": [5, 1], "in_none": [0, 3], "threshold": 0.9})

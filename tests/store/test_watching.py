@@ -1,13 +1,14 @@
 """Watching a store: a reference, an alarm, its answer, and what is kept of removed footage."""
 
+import json
 from datetime import timedelta
 
 import numpy as np
 import pytest
 
 from store.clusters.curator import Curator
-from store.clusters.folder import forget_all
-from store.records import ClipEmbedded, DriftAnswered
+from store.clusters.folder import FOLDER, forget_all
+from store.records import ClipDensified, ClipEmbedded, DriftAnswered
 from store.view import View
 from store.watching import Watch
 from tests.store.made_footage import NOON, Video, all_records
@@ -80,3 +81,29 @@ def test_a_state_that_is_lost_is_a_new_reference(watched):
     forget_all(store.folder)
     fresh = Watch(store)
     assert fresh.follow(clusters, put(store, "strange", 40, away=9.0), NOON) == []
+
+
+def n_compared(store):
+    with np.load(store.folder / FOLDER / "drift.npz") as arrays:
+        return json.loads(str(arrays["told"]))["n_videos"]
+
+
+def test_a_video_is_compared_once_all_its_clips_have_come(watched):
+    """A part of it would be another kind of draw than the whole ones of the reference."""
+    store, clusters, watch = watched
+    video = Video("late", n_clips=3)
+    records = all_records([video])
+    last = next(r for r in records if isinstance(r, ClipDensified) and r.clip_id == video.clip_ids[-1])
+    View(store).apply([record for record in records if record is not last])
+    watch.follow(clusters, video.clip_ids[:2], NOON)
+    assert n_compared(store) == 0
+    View(store).apply([last])
+    watch.follow(clusters, video.clip_ids[2:], NOON)
+    assert n_compared(store) == 1
+
+
+def test_an_alarm_says_by_which_modality_and_to_which_clusters_footage_moved(watched):
+    store, clusters, watch = watched
+    (alarm,) = watch.follow(clusters, put(store, "strange", 40, away=9.0), NOON)
+    assert {"place", "place visual"} <= alarm.streams.keys()
+    assert sum(alarm.clusters.values()) == sum(alarm.sources.values())

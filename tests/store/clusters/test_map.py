@@ -41,6 +41,34 @@ def test_it_stays_put_as_clips_come_and_still_shows_what_is_near():
     assert trustworthiness(points[rows], maps[-1].places, n_neighbors=10) > 0.85
 
 
+def test_what_comes_later_is_on_it_as_well_as_what_came_first(monkeypatch):
+    """The first thousands of clips must not keep the map to themselves."""
+    monkeypatch.setattr("store.clusters.map._MOST", 120)
+    early, late = np.random.default_rng(0).normal(0, 1, (2, 300, 6))
+    points = np.vstack([early, late + 9.0]).astype(np.float32)
+    clusters, drawn = started(points, OPTIONS), ClusterMap.empty()
+    for rows in np.array_split(np.arange(600), 12):
+        clusters.add([f"clip{row:06d}" for row in rows], points[rows])
+        drawn = follow_map(drawn, clusters)
+    is_late = np.array([int(one[4:]) >= 300 for one in drawn.ids])
+    assert len(drawn.ids) == 120
+    assert 0.35 < is_late.mean() < 0.65
+    gap = np.linalg.norm(drawn.places[is_late].mean(axis=0) - drawn.places[~is_late].mean(axis=0))
+    assert gap > 1.0, "in spreads of the map: the later ones have a place of their own"
+
+
+def test_however_slowly_landmarks_are_replaced_they_are_drawn_again(monkeypatch):
+    """Places between places between places would end in the middle of the map."""
+    monkeypatch.setattr("store.clusters.map._MOST", 100)
+    points, _ = blobs([200, 200], d=6)
+    order = np.random.default_rng(2).permutation(400)
+    clusters, drawn = started(points, OPTIONS), ClusterMap.empty()
+    for rows in np.array_split(order, 80):
+        clusters.add([f"clip{row:06d}" for row in rows], points[rows])
+        drawn = follow_map(drawn, clusters)
+        assert len(drawn.ids) == 0 or drawn.is_drawn.mean() >= 0.75
+
+
 def test_clusters_are_apart_on_it():
     points, label = blobs([80, 80, 80], d=8, gap=6.0)
     drawn = grown(points, 4)[-1]
@@ -73,5 +101,6 @@ def test_few_clips_have_no_map_and_a_map_is_the_same_from_its_file(tmp_path):
     drawn = grown(points, 1)[0]
     save_map(tmp_path, drawn)
     again = load_map(tmp_path)
-    assert (again.ids, again.n_drawn) == (drawn.ids, drawn.n_drawn)
+    assert again.ids == drawn.ids
+    np.testing.assert_array_equal(again.is_drawn, drawn.is_drawn)
     np.testing.assert_array_equal(again.places, drawn.places)
