@@ -1,7 +1,8 @@
 """Watching a store for drift: takes the reference, compares what comes with it, and raises an alarm once.
 
-A reference holds until the space of the clusters is fitted anew or a person has answered its alarm. The state lies
-beside that of the clustering; where it is lost, a new reference is taken. Videos count once all their clips have come.
+A reference holds until the space of the clusters is fitted anew, footage is removed, or a person has answered its
+alarm. The state lies beside that of the clustering; where it is lost, a new reference is taken. Videos count once all
+their clips have come.
 """
 
 import io
@@ -45,8 +46,9 @@ class Watch:
         if clusters.space is None or not len(clusters.sample):
             return []
         known = self._store.alarms.get(self._alarm_id())
-        if self._drift is None or self._of != clusters.recipe or (known or {}).get("status") == "answered":
-            self._of, self._drift = clusters.recipe, self._reference(clusters)
+        basis = self._basis(clusters)
+        if self._drift is None or self._of != basis or (known or {}).get("status") == "answered":
+            self._of, self._drift = basis, self._reference(clusters)
         else:
             rows = rows_of(self._store.clips, sorted(clip_ids), ["video_id"])
             came = self._store.videos.get_many(sorted({row["video_id"] for row in rows.values()}))
@@ -54,13 +56,19 @@ class Watch:
             self._drift = watch(self._drift, self._videos(whole, clusters))
         _save(self._store.folder, self._of, self._drift)
         is_news = self._drift.is_alarming and self._store.alarms.get(self._alarm_id()) is None
-        return [self._alarm(now)] if is_news else []
+        return [self._alarm(clusters.recipe, now)] if is_news else []
+
+    def _basis(self, clusters: Clusters) -> str:
+        """What a reference holds for: the space, and what was removed until then, since it holds vectors of clips. A
+        removal counts when it is asked for and again when it is done: in between, its clips may still be there."""
+        removals = self._store.removals.all()
+        return digest([clusters.recipe, {id_: body["status"] for id_, body in removals.items()}])[:16]
 
     def _alarm_id(self) -> str:
         """One alarm of one reference is one alarm."""
         return "" if self._drift is None else digest(["drift", self._of, self._drift.reference])[:32]
 
-    def _alarm(self, now: datetime) -> DriftRaised:
+    def _alarm(self, recipe: str, now: datetime) -> DriftRaised:
         assert self._drift is not None
         capital = self._drift.capital
         return DriftRaised(
@@ -71,7 +79,7 @@ class Watch:
             n_videos=self._drift.n_videos,
             sources=dict(self._drift.sources),
             clusters=dict(self._drift.clusters),
-            recipe=self._of,
+            recipe=recipe,
             raised_at=now,
         )
 

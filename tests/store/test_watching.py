@@ -8,7 +8,8 @@ import pytest
 
 from store.clusters.curator import Curator
 from store.clusters.folder import FOLDER, forget_all
-from store.records import ClipDensified, ClipEmbedded, DriftAnswered
+from store.records import ClipDensified, ClipEmbedded, DriftAnswered, RemovalRequested
+from store.removal import remove
 from store.view import View
 from store.watching import Watch
 from tests.store.made_footage import NOON, Video, all_records
@@ -107,3 +108,28 @@ def test_an_alarm_says_by_which_modality_and_to_which_clusters_footage_moved(wat
     (alarm,) = watch.follow(clusters, put(store, "strange", 40, away=9.0), NOON)
     assert {"place", "place visual"} <= alarm.streams.keys()
     assert sum(alarm.clusters.values()) == sum(alarm.sources.values())
+
+
+def kept(store):
+    """Ids of the videos that are named in the file, and the vectors in it by stream."""
+    with np.load(store.folder / FOLDER / "drift.npz") as arrays:
+        near = {name: arrays[name] for name in arrays if name.startswith("near ")}
+        return json.loads(str(arrays["told"]))["seen"], near
+
+
+def test_a_process_that_lives_on_keeps_nothing_of_removed_footage(watched, tmp_path):
+    """The removal deletes the file; what the process remembers must not bring it back."""
+    store, clusters, watch = watched
+    seen, near = kept(store)
+    gone = seen[0]
+    row = store.clips.select(f"video_id = '{gone}'", columns=["visual"])[0]
+    lies = clusters.space.project({"visual": np.array([row["visual"]], np.float32)})
+    assert np.isclose(near["near place visual"], lies, atol=1e-5).all(axis=1).any()
+    request = RemovalRequested(
+        removal_id="r1", subject="video", subject_id=gone, by="Ada", reason="asked", requested_at=NOON
+    )
+    View(store).apply([remove(store, request, tmp_path, NOON)])
+    watch.follow(clusters, (), NOON)
+    seen, near = kept(store)
+    assert gone not in seen
+    assert not np.isclose(near["near place visual"], lies, atol=1e-5).all(axis=1).any()
