@@ -84,23 +84,12 @@ def _split(rows: np.ndarray, offset: int) -> list[tuple[int, float]]:
     if len(rows) < 2 * _LEAST:
         return []
     gain, at = _best(rows)
-    gain /= _inflation(rows, at)
     drawn = np.random.default_rng(len(rows))
     worse = sum(_best(rows[drawn.permutation(len(rows))])[0] < gain - 1e-9 for _ in range(_SHUFFLED))
     score = worse / (_SHUFFLED + 1)
     if score < 1.0 - _ALPHA:
         return []
     return [*_split(rows[:at], offset), (offset + at, score), *_split(rows[at:], offset + at)]
-
-
-def _inflation(rows: np.ndarray, at: int) -> float:
-    """How much greater gains are for clips that resemble the one before: (1 + r) / (1 - r), r the correlation of what
-    the two parts leave over."""
-    left = np.concatenate([rows[:at] - rows[:at].mean(axis=0), rows[at:] - rows[at:].mean(axis=0)])
-    total = float((left**2).sum())
-    r = float((left[1:] * left[:-1]).sum()) / total if total > 1e-9 else 0.0
-    r = min(max(r, 0.0), 0.95)
-    return (1.0 + r) / (1.0 - r)
 
 
 def _best(rows: np.ndarray) -> tuple[float, int]:

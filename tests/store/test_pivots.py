@@ -27,28 +27,17 @@ def test_several_changes_are_found_in_order():
     assert [after["motion"] for *_, after in found] == ["high", "low"]
 
 
-def test_changes_are_found_in_most_cases_at_their_place_or_next_to_it():
+def test_changes_are_found_nine_times_in_ten_at_their_place_or_next_to_it():
     near = 0
     for seed in range(40):
         found = changes(sequence((9, 0.25), (9, 0.75), seed=seed, blur=0.2))
         near += any(abs(at - 9) <= 1 for at, *_ in found)
-    assert near >= 33
+    assert near >= 36
 
 
 def test_a_sequence_whose_order_means_nothing_has_a_pivot_in_at_most_one_case_of_ten():
     false = sum(bool(changes(sequence((20, 0.5), seed=seed, blur=0.3))) for seed in range(100))
     assert false <= 10, "5 are expected"
-
-
-def test_clips_that_resemble_the_one_before_are_no_change():
-    drawn = np.random.default_rng(0)
-    false = 0
-    for _ in range(60):
-        values = [drawn.normal()]
-        for _ in range(39):
-            values.append(0.6 * values[-1] + 0.8 * drawn.normal())
-        false += bool(changes([{"motion": value} for value in values]))
-    assert false <= 12, "as many as 38 without regard to it"
 
 
 def test_few_clips_and_clips_that_are_all_alike_have_none():
