@@ -1,5 +1,6 @@
 """Request and answer bodies that several resources share."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import Response
@@ -67,9 +68,17 @@ ENTERED: dict[int | str, dict[str, Any]] = {
 """For the `responses` of routes that publish an entry record."""
 
 
-async def enter(service: Service, response: Response, record: Record, table: DocumentTable, id_: str) -> Entered:
-    """Publish a record that makes document `id_` of `table`, and answer 201 once it is there, else 202."""
-    shown = await service.publish_until_shown(record, lambda: table.get(id_) is not None)
+async def enter(
+    service: Service,
+    response: Response,
+    record: Record,
+    table: DocumentTable,
+    id_: str,
+    shows: Callable[[Json], bool] = lambda document: True,
+) -> Entered:
+    """Publish a record that makes document `id_` of `table`, or changes it to one that `shows` the record's effect, and
+    answer 201 once it is there, else 202."""
+    shown = await service.publish_until_shown(record, lambda: (known := table.get(id_)) is not None and shows(known))
     response.status_code = 201 if shown else 202
     note = "stored" if shown else f"the broker has it, the store does not show it yet; look again at {id_}"
     return Entered(id=id_, durable=shown, note=note, document=table.get(id_) if shown else None)

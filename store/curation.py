@@ -14,13 +14,13 @@ from datetime import datetime
 import numpy as np
 
 from store.clips import ClipRow
-from store.clusters.rows import CONTROL, rows_of, vectors_of
+from store.clusters.rows import ANNOTATED, CONTROL, rows_of, vectors_of
 from store.clusters.sample import order_of
 from store.clusters.state import Clusters
 from store.concepts import Concept
 from store.diversity import diversity
 from store.duplicates import COLUMN
-from store.membership import ANNOTATED, Answers, Found, members_of
+from store.membership import Answers, Found, members_of
 from store.pivots import COLUMNS as PIVOT_COLUMNS
 from store.pivots import pivots_of
 from store.purity import Asked, Purity, Side, purity

@@ -14,17 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from store.clips import ClipRow, ClipTable
-from store.clusters.rows import vectors_of
+from store.clusters.rows import ANNOTATED, vectors_of
 from store.clusters.sample import order_of
 from store.clusters.state import Clusters
 from store.concepts import Concept
 from store.errors import InputError
+from store.modalities import TEXT_COLUMN
 from store.purity import PEOPLE_ERR
 
-ANNOTATED = "stage = 'densified'"
-TEXT_COLUMN = "visual_text"
 _CANDIDATES = 5_000
-"""Most clips that a concept of examples or of a text may have. Chosen: the index finds them in 0.1 s."""
+"""Most clips that a concept of examples or of a text may have. Chosen: more would be looked over by nobody."""
 _NEAR_SHARE = 0.05
 """Share of all clips that are as near to an example as a clip that is as likely a member as not. Chosen."""
 _LEAST = 0.5

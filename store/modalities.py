@@ -10,6 +10,8 @@ ALTERNATIVES: Mapping[str, tuple[str, ...]] = {
 do not weigh three times as much as one of the sound. DINOv2 learned from pictures alone, and its authors retrieve alike
 pictures with it; SigLIP 2 tells what texts tell; colours and textures need no model. `wordless` holds all that `sound`
 does, and of other speakers' wordless sounds it finds the like more often: 0.74 to 0.61 (tests/bench/sound_kinds.py)."""
+TEXT_COLUMN = "visual_text"
+"""Vector column that lies in one space with texts."""
 NOT_RESEMBLANCE = ("signature",)
 """Vectors of another use: `store.duplicates`."""
 PRIVATE_PREFIX = "identity"

@@ -20,9 +20,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from store.clips import ClipTable
+from store.clusters.rows import ANNOTATED
 from store.concepts import Concept
 from store.errors import InputError
-from store.membership import ANNOTATED, attributes_of
+from store.membership import attributes_of
 from store.records import Json
 from store.store import Store
 from store.tables import sql_in

@@ -15,12 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from store.clips import ClipRow
-from store.clusters.folder import FOLDER
-from store.clusters.rows import CONTROL, matrix_of, rows_of
+from store.clusters.folder import keep, kept
+from store.clusters.rows import ANNOTATED, CONTROL, matrix_of, rows_of
 from store.clusters.sample import order_of
 from store.clusters.state import Clusters
 from store.drift import LIMIT, Drift, Video, take_reference, watch
-from store.membership import ANNOTATED
 from store.records import DriftRaised, Json, digest
 from store.store import Store
 from store.tables import sql_in
@@ -136,11 +135,7 @@ def _save(folder: Path, of: str, drift: Drift) -> None:
     arrays |= {f"near {name}": values for name, values in drift.near.items()}
     file = io.BytesIO()
     np.savez(file, told=np.array(json.dumps(told)), allow_pickle=False, **arrays)
-    path = folder / FOLDER / _FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_bytes(file.getvalue())
-    unfinished.replace(path)
+    keep(folder, _FILE, file.getvalue())
 
 
 _TOLD = ("reference", "accounts", "n_videos", "seen", "sources", "clusters")
@@ -148,7 +143,7 @@ _TOLD = ("reference", "accounts", "n_videos", "seen", "sources", "clusters")
 
 
 def _load(folder: Path) -> tuple[str, Drift | None]:
-    path = folder / FOLDER / _FILE
+    path = kept(folder, _FILE)
     if not path.is_file():
         return "", None
     with np.load(path, allow_pickle=False) as arrays:

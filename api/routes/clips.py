@@ -19,14 +19,12 @@ from api.service import Given, Service
 from store.clips import ClipRow, ClipTable
 from store.duplicates import NEAR, group_of
 from store.errors import InputError, NotFound
-from store.modalities import by_likeness
+from store.modalities import TEXT_COLUMN, by_likeness
 from store.tables import sql_in, sql_text
 
 router = APIRouter(prefix="/clips", tags=["clips"])
 
 _BULKY_KINDS = (b"vector", b"curve")
-TEXT_COLUMN = "visual_text"
-"""Vector column that lies in one space with texts."""
 _PRIVATE = ("face", "identity")
 """Vector columns whose names begin so tell people apart: they are not given out, searched or tested."""
 _PRIVATE_JSON = frozenset({"identity_faces", "identity_bodies"})

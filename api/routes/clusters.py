@@ -12,6 +12,7 @@ from api.service import Given
 from store.clips import ClipTable
 from store.clusters.explain import explain, lineage, living, telling_terms
 from store.errors import NotFound
+from store.membership import attributes_of
 
 router = APIRouter(tags=["clusters"])
 
@@ -163,12 +164,11 @@ def show_cluster(number: int, service: Given) -> ClusterDetail:
         raise NotFound(f"no cluster {number} lives{': ' + fate if fate else ''}; there are: {there}")
     clips = service.store.clips
     where = f"cluster = {number}"
-    attributes = [f.name for f in clips.schema if f.metadata and f.metadata.get(b"kind") == b"text"]
     rows = clips.select(where, columns=["cluster_probability"])
     surest = sorted(rows, key=lambda row: (-row["cluster_probability"], row["clip_id"]))[:_EXAMPLES]
     return ClusterDetail(
         cluster=found,
-        terms=[Term(**one) for one in telling_terms(clips, attributes, where, _TERMS)],
+        terms=[Term(**one) for one in telling_terms(clips, attributes_of(clips), where, _TERMS)],
         examples=[row["clip_id"] for row in surest],
         events=[ClusterEvent.model_validate(body, extra="ignore") for body in events],
     )

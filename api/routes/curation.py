@@ -8,7 +8,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from api.bodies import ENTERED, Body, Entered, Name, problems
+from api.bodies import ENTERED, Body, Entered, Name, enter, problems
 from api.service import Given
 from store.clusters.map import load_map
 from store.clusters.options import ClusterOptions
@@ -148,11 +148,5 @@ async def answer_alarm(alarm_id: str, body: Answer, service: Given, response: Re
     if known["status"] == "answered":
         raise Conflict(f"alarm {alarm_id} was answered by {known['by']}: {known['reason']}")
     record = DriftAnswered(alarm_id=alarm_id, answered_at=service.clock(), **body.model_dump())
-
-    def shown() -> bool:
-        return (service.store.alarms.get(alarm_id) or {}).get("status") == "answered"
-
-    is_shown = await service.publish_until_shown(record, shown)
-    response.status_code = 201 if is_shown else 202
-    note = "stored" if is_shown else f"the broker has it, the store does not show it yet; look again at {alarm_id}"
-    return Entered(id=alarm_id, durable=is_shown, note=note, document=service.store.alarms.get(alarm_id))
+    alarms = service.store.alarms
+    return await enter(service, response, record, alarms, alarm_id, lambda alarm: alarm["status"] == "answered")

@@ -1,6 +1,7 @@
 """Groups of clips that show the same footage, and the one of each that is best kept."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from store.clips import ClipRow, ClipTable
@@ -43,14 +44,17 @@ def copies_of(clips: ClipTable, clip_ids: Sequence[str]) -> dict[str, Copy]:
 def _judged(clips: ClipTable, members: Sequence[str]) -> dict[str, Copy]:
     there = [name for name in _BAD if name in clips.schema.names]
     rows = clips.select(sql_in("clip_id", members), columns=[*_READ, *there])
-    keeper = max(rows, key=lambda row: _quality(row, there))["clip_id"]
+    keeper = best_of(rows)
     known = sorted(row["copies"] for row in rows if row["copies"] is not None)
     group = known[0] if known else digest(["copies", min(members)])[:16]
     return {row["clip_id"]: Copy(group, row["clip_id"] == keeper) for row in rows}
 
 
-def _quality(row: ClipRow, names: Sequence[str]) -> tuple[float, int, str]:
-    spoilt = 1.0
-    for name in names:
-        spoilt *= 1.0 - min(1.0, row[name] or 0.0)
-    return (row["width"] or 0) * (row["height"] or 0) * spoilt, row["n_frames"] or 0, row["clip_id"]
+def best_of(rows: Iterable[ClipRow]) -> str:
+    """The clip of a group of copies that is best kept."""
+    return min(rows, key=_worse)["clip_id"]
+
+
+def _worse(row: ClipRow) -> tuple[float, int, str]:
+    unspoilt = math.prod(1.0 - min(1.0, row.get(name) or 0.0) for name in _BAD)
+    return -(row["width"] or 0) * (row["height"] or 0) * unspoilt, -(row["n_frames"] or 0), row["clip_id"]

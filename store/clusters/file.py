@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from store.clusters.folder import FOLDER
+from store.clusters.folder import keep, kept
 from store.clusters.hierarchy import Hierarchy
 from store.clusters.model import Model
 from store.clusters.options import ClusterOptions
@@ -52,14 +51,7 @@ def save_state(
     folder: Path, clusters: Clusters, notes: Json, facets: Mapping[str, Clusters] = MappingProxyType({})
 ) -> None:
     """Replace the file of the store under `folder`; durable on return."""
-    path = folder / FOLDER / _STATE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("wb") as stream:
-        stream.write(state_bytes(clusters, notes, facets))
-        stream.flush()
-        os.fsync(stream.fileno())
-    unfinished.replace(path)
+    keep(folder, _STATE, state_bytes(clusters, notes, facets))
 
 
 @dataclass(frozen=True)
@@ -74,7 +66,7 @@ class Known:
 def load_state(folder: Path, options: ClusterOptions) -> Known | None:
     """What the file of the store under `folder` holds; None where there is none, or one of other options or of another
     version."""
-    path = folder / FOLDER / _STATE
+    path = kept(folder, _STATE)
     return _read(path.read_bytes(), options) if path.is_file() else None
 
 
@@ -121,7 +113,7 @@ class StateReader:
 
     def clusters(self) -> Clusters:
         """The state as it was last saved; an empty one while there is none."""
-        path = self._folder / FOLDER / _STATE
+        path = kept(self._folder, _STATE)
         changed = path.stat().st_mtime_ns if path.is_file() else 0
         if changed != self._read[0] or self._read[1] is None:
             known = load_state(self._folder, self._options)

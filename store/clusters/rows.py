@@ -10,6 +10,8 @@ from store.clusters.space import Vectors
 from store.records import ClipCurated
 from store.tables import sql_in
 
+ANNOTATED = "stage = 'densified'"
+"""Condition on the clips that are clustered and counted."""
 CONTROL = "control"
 """What steers a clip also tells it apart: it raised the purity bound of "lively" in the demo from .67 to .74."""
 PLACE = (

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from heapq import nsmallest
 
 from store.clips import ClipRow
+from store.clusters.rows import rows_of
 from store.filters import Filter
 from store.gate import GateOptions
 from store.records import Json
 from store.reviewing.ledger import Ledger
 from store.reviewing.ranking import Candidate, needs
 from store.store import Store
-from store.tables import sql_in
 
 SEARCHED = 300
 """Chosen: clips that each search may find, ten days of questions at 30 a day; 300 whole rows are read in 0.1 s."""
@@ -178,12 +178,7 @@ def _rows(store: Store, ids: Iterable[str], gate: GateOptions | None = None) -> 
         *(f.column for f in (gate.filters if gate else ())),
     ]
     wanted = [name for name in dict.fromkeys(columns) if name in there]
-    listed = sorted(ids)
-    return [
-        row
-        for first in range(0, len(listed), 1_000)
-        for row in store.clips.select(sql_in("clip_id", listed[first : first + 1_000]), wanted)
-    ]
+    return list(rows_of(store.clips, ids, wanted).values())
 
 
 def _excess(one: Filter, score: float) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from store.clusters.copies import best_of
 from store.duplicates import COLUMN, group_of
 from store.identity_decisions import Decisions
 from store.records import Json
@@ -26,8 +27,6 @@ _SEEN = 500
 """Chosen: clips whose faces' candidates are read."""
 _PAIRS = 20
 """Chosen: pairs of identities whose clips are counted, the likeliest first."""
-_QUALITY = ("blur", "overlay_share", "black_share")
-"""Columns by which the best of a group is kept: lower is better."""
 
 
 def source_questions(store: Store, known: Sequence[Subset]) -> list[Candidate]:
@@ -70,7 +69,7 @@ def copy_questions(store: Store, known: Sequence[Subset], ledger: Ledger, now: d
         rows = {id_: row for id_, row in store.clips.get_many(ids).items() if row["verdict"] == "keep"}
         unanswered = rows.keys() - ledger.verdicts.keys()
         if len(rows) > 1 and unanswered:
-            best = min(rows, key=lambda id_: (*(rows[id_].get(name) or 0.0 for name in _QUALITY), id_))
+            best = best_of(rows.values())
             others = tuple(sorted(rows.keys() - {best})[:_MOST_COPIES])
             found[best] = Candidate(
                 item_id=f"copies:{'+'.join((best, *others))}",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from store.clusters.curator import Curator
-from store.clusters.folder import FOLDER, forget_all
+from store.clusters.folder import forget_all, kept
 from store.records import ClipDensified, ClipEmbedded, DriftAnswered, RemovalRequested
 from store.removal import remove
 from store.view import View
@@ -85,7 +85,7 @@ def test_a_state_that_is_lost_is_a_new_reference(watched):
 
 
 def n_compared(store):
-    with np.load(store.folder / FOLDER / "drift.npz") as arrays:
+    with np.load(kept(store.folder, "drift.npz")) as arrays:
         return json.loads(str(arrays["told"]))["n_videos"]
 
 
@@ -112,7 +112,7 @@ def test_an_alarm_says_by_which_modality_and_to_which_clusters_footage_moved(wat
 
 def kept(store):
     """Ids of the videos that are named in the file, and the vectors in it by stream."""
-    with np.load(store.folder / FOLDER / "drift.npz") as arrays:
+    with np.load(kept(store.folder, "drift.npz")) as arrays:
         near = {name: arrays[name] for name in arrays if name.startswith("near ")}
         return json.loads(str(arrays["told"]))["seen"], near
 

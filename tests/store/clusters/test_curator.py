@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from store.clusters.curator import Curator, rebuilt, rebuilt_facets
+from store.clusters.curator import Curator
 from store.clusters.facets import Facets
 from store.clusters.file import load_state, state_digest
-from store.clusters.folder import FOLDER
+from store.clusters.folder import kept
 from store.clusters.options import ClusterOptions
+from store.clusters.rebuilding import rebuilt, rebuilt_facets
 from store.clusters.state import PeopleSay
 from store.errors import NotFound
 from store.records import (
@@ -142,13 +143,13 @@ def test_removed_footage_is_in_nothing_that_curation_keeps(filled, tmp_path):
     )
     proof = remove(store, request, tmp_path / "snapshots", NOON)
     assert set(proof.clip_ids) == set(gone.clip_ids)
-    assert not (store.folder / FOLDER).exists()
+    assert not kept(store.folder, "state.npz").parent.exists()
     View(store).apply([proof])
     follow_to_the_end(store, curator)
     known = load_state(store.folder, OPTIONS)
     assert known is not None
     assert set(gone.clip_ids).isdisjoint({*known.clusters.sample.ids, *known.clusters.model_ids})
-    content = (store.folder / FOLDER / "state.npz").read_bytes()
+    content = kept(store.folder, "state.npz").read_bytes()
     assert not any(clip_id.encode() in content for clip_id in gone.clip_ids)
 
 
