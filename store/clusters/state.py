@@ -23,8 +23,8 @@ _UNSETTLED = 0.05
 """Share of the sample that may be new before it is clustered anew. Chosen: a full sample is clustered again after 600
 clips, which takes 2 s; of 10,000 clips that come by the thousand the labels are the same with 0.01."""
 _FEW, _GROWN_FEW, _GROWN = 1000, 1.25, 2.0
-"""When the space is fitted anew: by a quarter more of few clips, by twice as many of many. Chosen: fitting it at
-doublings costs the same per clip however many there are."""
+"""When the space is fitted anew: by a quarter more of few clips, by twice as many of many. Chosen: fitting it as they
+double costs the same for each, however many there are."""
 
 
 @dataclass(frozen=True)
