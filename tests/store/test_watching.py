@@ -110,7 +110,7 @@ def test_an_alarm_says_by_which_modality_and_to_which_clusters_footage_moved(wat
     assert sum(alarm.clusters.values()) == sum(alarm.sources.values())
 
 
-def kept(store):
+def held(store):
     """Ids of the videos that are named in the file, and the vectors in it by stream."""
     with np.load(kept(store.folder, "drift.npz")) as arrays:
         near = {name: arrays[name] for name in arrays if name.startswith("near ")}
@@ -120,7 +120,7 @@ def kept(store):
 def test_a_process_that_lives_on_keeps_nothing_of_removed_footage(watched, tmp_path):
     """The removal deletes the file; what the process remembers must not bring it back."""
     store, clusters, watch = watched
-    seen, near = kept(store)
+    seen, near = held(store)
     gone = seen[0]
     row = store.clips.select(f"video_id = '{gone}'", columns=["visual"])[0]
     lies = clusters.space.project({"visual": np.array([row["visual"]], np.float32)})
@@ -130,6 +130,6 @@ def test_a_process_that_lives_on_keeps_nothing_of_removed_footage(watched, tmp_p
     )
     View(store).apply([remove(store, request, tmp_path, NOON)])
     watch.follow(clusters, (), NOON)
-    seen, near = kept(store)
+    seen, near = held(store)
     assert gone not in seen
     assert not np.isclose(near["near place visual"], lies, atol=1e-5).all(axis=1).any()
