@@ -26,6 +26,7 @@ from api.service import ApiSettings
 from api.streaming import KafkaStreams
 from api.texts import TextChild
 from store.errors import Conflict, SettingsError
+from store.gate import load_gate
 from store.kafka import KafkaSettings
 from store.store import Store
 
@@ -44,6 +45,7 @@ class ServeSettings:
 
     streams_command: starts the streaming service (see `api.child`); None: the workers run elsewhere.
     texts_command: starts the model that compares texts with clips (see `api.texts`).
+    gate: TOML file of what holds clips back, the workers' own; None: the default numbers.
     kafka: the cluster; None: the broker that the streaming service embeds.
     grace_s: how long busy steps may take to finish what they have in hand at a stop.
     """
@@ -54,6 +56,7 @@ class ServeSettings:
     allowed_folders: tuple[Path, ...]
     streams_command: tuple[str, ...] | None
     texts_command: tuple[str, ...]
+    gate: Path | None = None
     kafka: KafkaSettings | None = None
     grace_s: float = 0.0
 
@@ -147,7 +150,7 @@ async def _api(settings: ServeSettings, child: StreamsChild | Elsewhere, texts: 
         return settings.kafka or (KafkaSettings(child.broker) if child.broker else None)
 
     streams = KafkaStreams(Publisher(kafka), GroupLags(kafka), lambda: child.metrics)
-    api_settings = ApiSettings(settings.allowed_folders, uploads)
+    api_settings = ApiSettings(settings.allowed_folders, uploads, load_gate(settings.gate))
     app = create_app(store, streams, api_settings, texts)
     return Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="off"))
 

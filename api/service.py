@@ -11,6 +11,7 @@ from anyio import to_thread
 from fastapi import Depends, Request
 
 from store.clusters.file import StateReader
+from store.gate import GateOptions
 from store.records import Json, Record
 from store.store import Store
 
@@ -84,11 +85,13 @@ class ApiSettings:
 
     allowed_folders: footage may be submitted by path from inside these; none: by upload only.
     uploads_folder: where an upload lies until it is in media storage.
+    gate: what the workers hold clips back by.
     shown_within_s: how long an answer waits for the store to show a published record.
     """
 
     allowed_folders: tuple[Path, ...]
     uploads_folder: Path
+    gate: GateOptions = GateOptions()
     shown_within_s: float = 10.0
 
 

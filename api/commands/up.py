@@ -75,4 +75,4 @@ def up(
 
     with local("up", as_json):
         kafka = None if broker == "embedded" else KafkaSettings.read(broker, os.environ)
-        serve(ServeSettings(folder, host, port, allowed, command, texts, kafka, grace), announce)
+        serve(ServeSettings(folder, host, port, allowed, command, texts, told["gate"], kafka, grace), announce)

@@ -59,13 +59,13 @@ class Proposals(BaseModel):
 @router.get("/queue", responses=problems(422))
 def show_queue(service: Given, budget: Annotated[int, Query(ge=0, le=500)] = 30, concept: Concepts = None) -> Queue:
     """What to ask next, best first: at most `budget` answers a day (UTC), less what people answered today."""
-    return queue(service.store, concept, budget, service.clock())
+    return queue(service.store, concept, budget, service.clock(), service.settings.gate)
 
 
 @router.get("/proposals", responses=problems(422))
 def show_proposals(service: Given, limit: Annotated[Limit, Query()] = 100, concept: Concepts = None) -> Proposals:
     """What people would likely answer about single clips, the surest first."""
-    found, notes = proposals(service.store, concept, limit)
+    found, notes = proposals(service.store, concept, limit, service.settings.gate)
     return Proposals(proposals=found, notes=notes)
 
 
@@ -115,7 +115,7 @@ async def undo(decision_id: str, body: identities.Undo, service: Given, response
 def _drafts(service: Service, answer: Answer) -> list[Json]:
     """Raises InputError or NotFound that names the item."""
     try:
-        return drafts(service.store, answer.item, answer.answer)
+        return drafts(service.store, answer.item, answer.answer, service.settings.gate)
     except (InputError, NotFound) as error:
         if answer.item in str(error):
             raise

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from store.errors import InputError, NotFound
+from store.gate import GateOptions
 from store.records import IdentityDecided, Json, Record, ReviewDecided, digest
 from store.removal import clips_showing
 from store.reviewing.queue import shown
@@ -21,7 +22,7 @@ from store.reviewing.wider import RULES
 from store.store import Store
 
 
-def drafts(store: Store, item_id: str, answer: str) -> list[Json]:
+def drafts(store: Store, item_id: str, answer: str, gate: GateOptions) -> list[Json]:
     """What the decisions that an answer makes say, but for who, when and why; those about identities have a `verb`.
 
     Raises:
@@ -31,7 +32,7 @@ def drafts(store: Store, item_id: str, answer: str) -> list[Json]:
     kind, _, rest = item_id.partition(":")
     if kind not in _DRAFTS or not rest:
         raise InputError(f"item {item_id!r} is no question; they begin with {', '.join(f'{one}:' for one in _DRAFTS)}")
-    found = _DRAFTS[kind](store, rest, answer)
+    found = _DRAFTS[kind](store, rest, answer, gate)
     if found is None:
         raise InputError(f"item {item_id!r} cannot be answered with {answer!r}; {_EXPECTED[kind]}")
     return found
@@ -57,11 +58,11 @@ def _clip(clip_id: str, verdict: str, **more: object) -> Json:
     return {"subject": "clip", "subject_id": clip_id, "verdict": verdict, **more}
 
 
-def _member(store: Store, rest: str, answer: str) -> list[Json] | None:
+def _member(store: Store, rest: str, answer: str, gate: GateOptions) -> list[Json] | None:
     clip_id, _, concept = rest.partition(":")
     if store.concepts.get(concept) is None:
         raise NotFound(f"item 'member:{rest}': no concept {concept!r}; there are {', '.join(store.concepts.all())}")
-    features = shown(store, clip_id, concept)
+    features = shown(store, clip_id, concept, gate)
     if answer == "drop":
         return [_clip(clip_id, "drop")]
     if answer not in ("yes", "no"):
@@ -69,12 +70,12 @@ def _member(store: Store, rest: str, answer: str) -> list[Json] | None:
     return [_clip(clip_id, "relabel", concepts={concept: answer == "yes"}, shown=features)]
 
 
-def _hold(store: Store, rest: str, answer: str) -> list[Json] | None:
-    features = shown(store, rest, None)
+def _hold(store: Store, rest: str, answer: str, gate: GateOptions) -> list[Json] | None:
+    features = shown(store, rest, None, gate)
     return [_clip(rest, answer, shown=features)] if answer in ("keep", "drop") else None
 
 
-def _source(store: Store, rest: str, answer: str) -> list[Json] | None:
+def _source(store: Store, rest: str, answer: str, _: GateOptions) -> list[Json] | None:
     rule, _, source = rest.partition(":")
     if store.sources.get(source) is None:
         raise NotFound(f"item 'source:{rest}': no source {source!r}; there are {', '.join(store.sources.all())}")
@@ -83,7 +84,7 @@ def _source(store: Store, rest: str, answer: str) -> list[Json] | None:
     return [{"subject": "source", "subject_id": source, "verdict": answer, "covers": [rule]}]
 
 
-def _copies(store: Store, rest: str, answer: str) -> list[Json] | None:
+def _copies(store: Store, rest: str, answer: str, _: GateOptions) -> list[Json] | None:
     clip_ids = list(dict.fromkeys(rest.split("+")))
     for clip_id in clip_ids:
         store.clips.get(clip_id)
@@ -94,7 +95,7 @@ def _copies(store: Store, rest: str, answer: str) -> list[Json] | None:
     return [_clip(clip_id, "drop") for clip_id in clip_ids[1:]] if answer == "drop-others" else None
 
 
-def _identity(store: Store, rest: str, answer: str) -> list[Json] | None:
+def _identity(store: Store, rest: str, answer: str, _: GateOptions) -> list[Json] | None:
     stays, _, other = rest.partition(":")
     for one in (stays, other):
         if not clips_showing(store, one):
@@ -106,7 +107,7 @@ def _identity(store: Store, rest: str, answer: str) -> list[Json] | None:
     return [{"verb": verbs[answer], "identity": stays, "others": [other]}]
 
 
-def _cluster(store: Store, rest: str, answer: str) -> list[Json] | None:
+def _cluster(store: Store, rest: str, answer: str, _: GateOptions) -> list[Json] | None:
     numbers = list(dict.fromkeys(rest.split("+")))
     for number in numbers:
         if not number.isdecimal() or not store.clips.count(f"cluster = {int(number)}"):
@@ -116,7 +117,7 @@ def _cluster(store: Store, rest: str, answer: str) -> list[Json] | None:
     return [{"subject": "cluster", "subject_id": numbers[0], "verdict": answer, "others": numbers[1:]}]
 
 
-_DRAFTS: Mapping[str, Callable[[Store, str, str], list[Json] | None]] = {
+_DRAFTS: Mapping[str, Callable[[Store, str, str, GateOptions], list[Json] | None]] = {
     "member": _member,
     "hold": _hold,
     "source": _source,

@@ -63,14 +63,13 @@ def models_of(ledger: Ledger) -> dict[Learnt, Model]:
     return {kind: fitted(kind, examples(ledger, kind)) for kind in kinds}
 
 
-def queue(
-    store: Store, concepts: Sequence[str] | None, budget: int, now: datetime, gate: GateOptions = GateOptions()
-) -> Queue:
+def queue(store: Store, concepts: Sequence[str] | None, budget: int, now: datetime, gate: GateOptions) -> Queue:
     """What to ask on the UTC day of `now`, best first, within what is left of the budget.
 
     Args:
         concepts: names of those that matter; None: all.
         budget: answers a day.
+        gate: what holds clips back.
     """
     documents, identities = store.reviews.all(), store.identity_decisions.all()
     n_answered = answered_on(now, documents, identities)
@@ -89,7 +88,7 @@ def queue(
 
 
 def proposals(
-    store: Store, concepts: Sequence[str] | None, limit: int, gate: GateOptions = GateOptions()
+    store: Store, concepts: Sequence[str] | None, limit: int, gate: GateOptions
 ) -> tuple[list[Proposal], dict[str, str]]:
     """What people would likely answer about single clips, the surest first; and what the models lack, by kind."""
     ledger = Ledger.of(store.reviews.all())
@@ -106,7 +105,7 @@ def proposals(
     return found[:limit], {kind: model.lacks for kind, model in models.items() if model.lacks is not None}
 
 
-def shown(store: Store, clip_id: str, concept: str | None, gate: GateOptions = GateOptions()) -> dict[str, float]:
+def shown(store: Store, clip_id: str, concept: str | None, gate: GateOptions) -> dict[str, float]:
     """What is known of a clip, for the record of an answer about it: the features that its question rests on.
 
     Raises:

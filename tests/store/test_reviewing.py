@@ -1,6 +1,7 @@
 """The review queue: what stands, what is asked first and why, what is proposed, and what an answer puts on record."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from store.documents import record_of
 from store.errors import InputError, NotFound
 from store.filters import FILTERS
+from store.gate import GateOptions
 from store.records import ClipCurated, Column, ConceptChanged, Json, ReviewDecided, digest
 from store.reviewing.answering import drafts, recorded, undoing
 from store.reviewing.candidates import features_of
@@ -21,6 +23,7 @@ from store.view import View
 from tests.bench import review as bench
 from tests.store.made_footage import COLUMNS, NOON, Video, all_records, later
 
+GATE = GateOptions()
 MODELS = {kind: fitted(kind, ()) for kind in ("member", "hold")}
 PARK, STREET = Video("park", n_clips=6), Video("street", n_clips=4, source="street", face_count=1)
 
@@ -209,13 +212,23 @@ def test_the_extremes_of_a_column_and_the_groups_of_another_are_found_without_th
 
 
 def answer(store: Store, item_id: str, said: str, minutes: float = 0.0) -> list[ReviewDecided]:
-    made = [recorded(draft, "Ada", "seen", later(minutes)) for draft in drafts(store, item_id, said)]
+    made = [recorded(draft, "Ada", "seen", later(minutes)) for draft in drafts(store, item_id, said, GATE)]
     View(store).apply(made)
     return made
 
 
+def test_an_answer_rests_on_the_thresholds_that_held_the_clip(store):
+    video = Video("dim", n_clips=1, black_share=0.6)
+    View(store).apply(all_records([video]))
+    strict = GateOptions(filters=(replace(FILTERS[0], threshold=0.4, verdict="hold"),))
+    item = f"hold:{video.clip_ids[0]}"
+    (by_strict,), (by_default,) = (drafts(store, item, "keep", gate) for gate in (strict, GATE))
+    assert by_strict["shown"]["excess"] == pytest.approx(0.5)
+    assert by_default["shown"]["excess"] == 0.0
+
+
 def test_the_day_asks_about_sources_doubts_and_holds_with_reasons_and_pictures(filled):
-    asked = {one.item_id: one for one in queue(filled, None, 30, NOON).items}
+    asked = {one.item_id: one for one in queue(filled, None, 30, NOON, GATE).items}
     a, b, *_, f = PARK.clip_ids
     assert next(iter(asked)) == "source:age:street"
     assert asked["source:age:street"].gain == pytest.approx(2.0)
@@ -230,13 +243,13 @@ def test_the_day_asks_about_sources_doubts_and_holds_with_reasons_and_pictures(f
 
 
 def test_what_was_answered_counts_against_the_budget_and_is_not_asked_again(filled):
-    first = queue(filled, ["calm"], 3, NOON)
+    first = queue(filled, ["calm"], 3, NOON, GATE)
     assert len(first.items) == 3
     for number, one in enumerate(first.items[:2]):
         answer(filled, one.item_id, one.answers[0], number)
-    second = queue(filled, ["calm"], 3, NOON)
+    second = queue(filled, ["calm"], 3, NOON, GATE)
     assert (second.n_answered, len(second.items)) == (2, 1)
-    tomorrow = queue(filled, ["calm"], 30, NOON + timedelta(days=1))
+    tomorrow = queue(filled, ["calm"], 30, NOON + timedelta(days=1), GATE)
     assert tomorrow.n_answered == 0
     assert not {one.item_id for one in first.items[:2]} & {one.item_id for one in tomorrow.items}
 
@@ -244,10 +257,10 @@ def test_what_was_answered_counts_against_the_budget_and_is_not_asked_again(fill
 def test_an_undone_answer_is_asked_again(filled):
     item = f"member:{PARK.clip_ids[0]}:calm"
     (made,) = answer(filled, item, "no")
-    assert item not in {one.item_id for one in queue(filled, None, 30, NOON).items}
+    assert item not in {one.item_id for one in queue(filled, None, 30, NOON, GATE).items}
     assert Ledger.of(filled.reviews.all()).answers("calm") == {PARK.clip_ids[0]: False}
     View(filled).apply([recorded(undoing(made.model_dump(mode="json")), "Ada", "oh", later(1))])
-    assert item in {one.item_id for one in queue(filled, None, 30, NOON).items}
+    assert item in {one.item_id for one in queue(filled, None, 30, NOON, GATE).items}
     assert [one["verdict"] for one in unrefuted(filled.reviews.all())] == ["undo"]
 
 
@@ -263,8 +276,8 @@ def test_an_answer_keeps_what_was_shown_and_acts_through_the_gate(filled):
 
 
 def test_too_few_answers_propose_nothing_and_say_so(filled):
-    assert proposals(filled, None, 10) == ([], dict(queue(filled, None, 30, NOON).notes))
-    assert "0 of 20" in proposals(filled, None, 10)[1]["member"]
+    assert proposals(filled, None, 10, GATE) == ([], dict(queue(filled, None, 30, NOON, GATE).notes))
+    assert "0 of 20" in proposals(filled, None, 10, GATE)[1]["member"]
 
 
 def test_enough_answers_propose_the_rest_the_surest_first(filled):
@@ -275,14 +288,14 @@ def test_enough_answers_propose_the_rest_the_surest_first(filled):
         told = decided(number, **said, shown={"membership.calm": 0.9 if is_calm else 0.3})
         taught += [record_of(ReviewDecided, body) for body in told.values()]
     View(filled).apply(taught)
-    found, notes = proposals(filled, None, 10)
+    found, notes = proposals(filled, None, 10, GATE)
     by_clip = {one.clip_id: one for one in found}
     a, _, c, *_ = PARK.clip_ids
     assert (by_clip[a].answer, by_clip[c].answer, set(notes)) == (False, True, {"hold"})
     surest = [max(one.low, 1.0 - one.high) for one in found]
     assert surest == sorted(surest, reverse=True)
     assert by_clip[a].low < by_clip[a].probability < by_clip[a].high
-    by_id = {one.item_id: one for one in queue(filled, None, 30, NOON + timedelta(days=1)).items}
+    by_id = {one.item_id: one for one in queue(filled, None, 30, NOON + timedelta(days=1), GATE).items}
     assert by_id[f"member:{a}:calm"].proposed == "no"
 
 
@@ -302,7 +315,7 @@ def test_enough_answers_propose_the_rest_the_surest_first(filled):
 )
 def test_an_answer_that_makes_no_sense_is_refused_with_the_remedy(filled, item, said, error, text):
     with pytest.raises(error, match=text):
-        drafts(filled, item.format(clip=PARK.clip_ids[0]), said)
+        drafts(filled, item.format(clip=PARK.clip_ids[0]), said, GATE)
 
 
 def test_a_cluster_is_split_or_joined_with_others(filled):
@@ -318,9 +331,9 @@ def test_copies_are_asked_about_once_and_the_best_stays(tmp_path):
     View(store).apply([one for one in all_records([PARK]) if one.topic != "clips.embedded"])
     View(store).apply(alike)
     View(store).apply([concept(store, "calm", dict.fromkeys(PARK.clip_ids, 0.9))])
-    copies = [one for one in queue(store, None, 30, NOON).items if one.kind == "copies"]
+    copies = [one for one in queue(store, None, 30, NOON, GATE).items if one.kind == "copies"]
     assert [one.clip_ids for one in copies] == [tuple(sorted(PARK.clip_ids))]
     answer(store, copies[0].item_id, "drop-others")
     assert store.clips.count("verdict = 'keep'") == 1
     assert answered_on(NOON, store.reviews.all()) == 1
-    assert not [one for one in queue(store, None, 30, NOON).items if one.kind == "copies"]
+    assert not [one for one in queue(store, None, 30, NOON, GATE).items if one.kind == "copies"]
