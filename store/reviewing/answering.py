@@ -75,7 +75,7 @@ def _hold(store: Store, rest: str, answer: str, gate: GateOptions) -> list[Json]
     return [_clip(rest, answer, shown=features)] if answer in ("keep", "drop") else None
 
 
-def _source(store: Store, rest: str, answer: str, _: GateOptions) -> list[Json] | None:
+def _source(store: Store, rest: str, answer: str, _gate: GateOptions) -> list[Json] | None:
     rule, _, source = rest.partition(":")
     if store.sources.get(source) is None:
         raise NotFound(f"item 'source:{rest}': no source {source!r}; there are {', '.join(store.sources.all())}")
@@ -84,7 +84,7 @@ def _source(store: Store, rest: str, answer: str, _: GateOptions) -> list[Json] 
     return [{"subject": "source", "subject_id": source, "verdict": answer, "covers": [rule]}]
 
 
-def _copies(store: Store, rest: str, answer: str, _: GateOptions) -> list[Json] | None:
+def _copies(store: Store, rest: str, answer: str, _gate: GateOptions) -> list[Json] | None:
     clip_ids = list(dict.fromkeys(rest.split("+")))
     for clip_id in clip_ids:
         store.clips.get(clip_id)
@@ -95,7 +95,7 @@ def _copies(store: Store, rest: str, answer: str, _: GateOptions) -> list[Json] 
     return [_clip(clip_id, "drop") for clip_id in clip_ids[1:]] if answer == "drop-others" else None
 
 
-def _identity(store: Store, rest: str, answer: str, _: GateOptions) -> list[Json] | None:
+def _identity(store: Store, rest: str, answer: str, _gate: GateOptions) -> list[Json] | None:
     stays, _, other = rest.partition(":")
     for one in (stays, other):
         if not clips_showing(store, one):
@@ -107,7 +107,7 @@ def _identity(store: Store, rest: str, answer: str, _: GateOptions) -> list[Json
     return [{"verb": verbs[answer], "identity": stays, "others": [other]}]
 
 
-def _cluster(store: Store, rest: str, answer: str, _: GateOptions) -> list[Json] | None:
+def _cluster(store: Store, rest: str, answer: str, _gate: GateOptions) -> list[Json] | None:
     numbers = list(dict.fromkeys(rest.split("+")))
     for number in numbers:
         if not number.isdecimal() or not store.clips.count(f"cluster = {int(number)}"):
