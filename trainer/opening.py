@@ -1,27 +1,38 @@
 """Loading a base as the family of its pipeline."""
 
 import json
+import pkgutil
+from functools import cache
+from importlib import import_module
+
+import torch
 
 from store.errors import ModelUnavailable
+from trainer import families
 from trainer.bases import Base
 from trainer.families.base import Family
-from trainer.families.sd import StableDiffusion
-
-FAMILIES: dict[str, type[Family]] = {family.pipeline_class.__name__: family for family in (StableDiffusion,)}
-"""Pipeline class, as `model_index.json` names it, to family."""
 
 
-def open_base(base: Base, device: str) -> Family:
+@cache
+def known_families() -> dict[str, type[Family]]:
+    """Pipeline class, as `model_index.json` names it, to family: every file in `trainer/families` that holds one."""
+    for module in pkgutil.iter_modules(families.__path__):
+        import_module(f"trainer.families.{module.name}")
+    return {family.pipeline_class.__name__: family for family in Family.__subclasses__()}
+
+
+def open_base(base: Base, device: str, dtype: torch.dtype = torch.float32) -> Family:
     """Load a base as the family that its `model_index.json` names.
 
     Raises:
         ModelUnavailable: no family trains such a pipeline, or its files are incomplete.
     """
     named = json.loads((base.folder / "model_index.json").read_text()).get("_class_name")
-    family = FAMILIES.get(named)
+    family = known_families().get(named)
     if family is None:
-        raise ModelUnavailable(f"base {base.folder.name} is a {named}; this version trains {', '.join(FAMILIES)}")
+        known = ", ".join(sorted(known_families()))
+        raise ModelUnavailable(f"base {base.folder.name} is a {named}; this version trains {known}")
     try:
-        return family.load(base.folder, device)
+        return family.load(base.folder, device, dtype)
     except (OSError, ValueError) as error:
         raise ModelUnavailable(f"base {base.folder.name} cannot be loaded ({error}); fetch it again, whole") from error

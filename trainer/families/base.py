@@ -1,56 +1,80 @@
 """What a diffusion family declares, so that one training loop serves them all.
 
-A family wraps the loaded pipeline of a base. It names the modules that an adapter may touch, turns media and
-texts into what the denoiser reads, gives the loss at given times and noise, and writes and reads adapters in
-the format of its own pipeline.
+A family is one file. It wraps the loaded pipeline of a base and says which modules an adapter may touch, where
+control is added, what sizes the base takes, how media and texts become what the denoiser reads, what the denoiser is
+trained to say, and what ComfyUI calls its modules.
 """
 
-import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from peft import LoraConfig
-from peft.tuners.lora import LoraLayer
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
 
-from store.errors import InputError
-
-ADAPTER_FILE = "pytorch_lora_weights.safetensors"
-"""The name that diffusers looks for."""
+from trainer.objectives import Objective
 
 Texts = dict[str, Tensor]
 """Arguments of the denoiser that carry the text; the first dimension counts texts."""
+Targets = Literal["cross_attention", "conditioning"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a base takes.
+
+    side_px: the sides of pictures are multiples of it. frame_step: videos have `frame_step * n + 1` frames.
+    frame_rate: that the base was trained at; None: not a video. rate_hz, channels: of sound.
+    """
+
+    side_px: int = 8
+    frame_step: int = 1
+    frame_rate: float | None = None
+    rate_hz: int = 0
+    channels: int = 0
 
 
 @dataclass(frozen=True)
 class Generation:
-    """How pictures are drawn from a model."""
+    """How media are drawn from a model; what its kind of media has not is not read."""
 
-    resolution_px: int
     steps: int
     guidance: float
+    width_px: int = 0
+    height_px: int = 0
+    n_frames: int = 1
+    duration_s: float = 0.0
 
 
 class Family(ABC):
-    """One diffusion family over one loaded base; the base's own weights are frozen."""
+    """One diffusion family over one loaded base; the base's own weights are frozen.
+
+    Media are uint8 [N, H, W, 3] RGB of a picture family, uint8 [N, T, H, W, 3] RGB of a video family, and float32
+    [N, C, S] in [-1, 1] at `rules.rate_hz` of a sound family.
+    """
 
     pipeline_class: ClassVar[Any]
     """Pipeline of diffusers; a base's `model_index.json` names it."""
-    targets: ClassVar[str]
+    media: ClassVar[Literal["picture", "video", "sound"]]
+    denoiser_name: ClassVar[Literal["unet", "transformer"]]
+    """The pipeline's component that adapters are added to; names in adapter files begin with it."""
+    cross_attention: ClassVar[str]
     """Modules that get an adapter: a regular expression over module names, matched whole (PEFT does so only for a
     string; a list would match by suffix and reach self-attention)."""
+    conditioning: ClassVar[str]
+    """Modules of the conditioning pathway, which get one too where a run asks for it; empty: there are none."""
+    control_at: ClassVar[str]
+    """Module of the denoiser whose output, an embedding of the time [N, ..., D], control is added to."""
     text: ClassVar[Literal["conditioning", "caption"]] = "conditioning"
     """What of a clip its texts are: the short conditioning string, or the caption, for encoders that read sentences."""
+    frame_axis: ClassVar[int] = 2
+    """Axis of a video's latents that counts frames."""
+    recommended: ClassVar[Mapping[str, Any]] = {}
+    """Fields of `LoraSettings` that others publish for full-size bases of the family."""
 
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline
@@ -60,160 +84,81 @@ class Family(ABC):
                 component.requires_grad_(False).eval()
 
     @classmethod
-    def load(cls, folder: Path, device: str) -> "Family":
-        """The base in `folder`, in float32 on `device`; nothing is fetched."""
-        return cls(cls.pipeline_class.from_pretrained(folder, local_files_only=True).to(device))
+    def load(cls, folder: Path, device: str, dtype: torch.dtype = torch.float32) -> "Family":
+        """The base in `folder`, on `device`; nothing is fetched."""
+        return cls(cls.pipeline_class.from_pretrained(folder, local_files_only=True, torch_dtype=dtype).to(device))
 
     # --- what a family defines ---
 
     @property
     @abstractmethod
-    def denoiser(self) -> Any:
-        """The module that adapters are added to."""
+    def rules(self) -> Rules:
+        """What the loaded base takes."""
+
+    @property
+    @abstractmethod
+    def objective(self) -> Objective:
+        """What the denoiser is trained to say."""
 
     @abstractmethod
-    def encode_frames(self, frames_rgb: np.ndarray) -> Tensor:
-        """Scaled latents float32 [N, ...] on the CPU of frames uint8 [N, H, W, 3] RGB."""
+    def encode_media(self, media: np.ndarray) -> Tensor:
+        """Scaled latents float32 [N, ...] on the CPU. Of a posterior the mode, not a sample: latents are kept, and a
+        run is a function of its seed."""
 
     @abstractmethod
     def encode_texts(self, texts: Sequence[str]) -> Texts:
         """What the denoiser is given for each text, on the CPU."""
 
     @abstractmethod
-    def sample_times(self, n: int, generator: torch.Generator) -> Tensor:
-        """[n] times as the family's training draws them."""
-
-    @abstractmethod
-    def spread_times(self, n: int) -> Tensor:
-        """[n] times spread evenly over the schedule, for a loss that can be compared."""
-
-    @abstractmethod
-    def predict(self, latents: Tensor, noise: Tensor, times: Tensor, texts: Texts) -> Tensor:
-        """The denoiser's output [N, ...] for latents [N, ...] noised by `noise` to `times` [N]; differentiable."""
-
-    @abstractmethod
-    def target(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
-        """What `predict` should have given."""
+    def predict(self, noised: Tensor, times: Tensor, texts: Texts) -> Tensor:
+        """The denoiser's output, of the shape and type of noised latents float32 [N, ...]; differentiable. All are on
+        the denoiser's device; times are the objective's."""
 
     @abstractmethod
     def generate(self, texts: Sequence[str], seeds: Sequence[int], how: Generation) -> np.ndarray:
-        """One picture for each text and seed: uint8 [N, H, W, 3] RGB."""
+        """A picture, video or sound for each text and seed, as the pipeline gives it."""
 
-    @abstractmethod
-    def write_layers(self, folder: Path, layers: Mapping[str, Tensor], save_function: Any) -> None:
-        """Write the adapter's tensors as `ADAPTER_FILE`, in the pipeline's own format."""
+    def comfy_name(self, module: str) -> str | None:
+        """What ComfyUI calls a module of the denoiser, as its adapter files begin; None where it knows none such."""
+        return None
 
-    @abstractmethod
-    def adapter_layers(self) -> dict[str, Tensor]:
-        """The adapter's tensors, under the names that `write_layers` takes."""
+    # --- what all share ---
 
     @property
-    @abstractmethod
-    def prefix(self) -> str:
-        """What the pipeline puts before the denoiser's names in an adapter file."""
+    def denoiser(self) -> Any:
+        """The module that adapters are added to."""
+        return getattr(self.pipeline, self.denoiser_name)
 
-    def loss(self, latents: Tensor, noise: Tensor, times: Tensor, texts: Texts) -> Tensor:
-        """Mean squared error [N] of the prediction for each latent."""
-        predicted = self.predict(latents, noise, times, texts)
-        wanted = self.target(latents, noise, times).to(predicted.device)
-        return mse_loss(predicted, wanted, reduction="none").flatten(1).mean(1)
+    @property
+    def control_width(self) -> int:
+        """D of the embedding that control is added to."""
+        module = self.denoiser.get_submodule(self.control_at)
+        return [one for one in module.modules() if isinstance(one, nn.Linear)][-1].out_features
 
-    # --- adapters ---
+    def loss(self, latents: Tensor, noise: Tensor, times: Tensor, texts: Texts, temporal: float = 0.0) -> Tensor:
+        """Weighted squared error [N] of the prediction for each latent.
 
-    def target_modules(self) -> list[str]:
-        """Names of the denoiser's modules that `targets` matches."""
-        return [name for name, _ in self.denoiser.named_modules() if re.fullmatch(self.targets, name)]
-
-    def adapted_modules(self) -> list[str]:
-        """Names of the denoiser's modules that carry an adapter."""
-        return [name for name, module in self.denoiser.named_modules() if isinstance(module, LoraLayer)]
-
-    def add_adapter(self, rank: int, alpha: int, seed: int) -> list[nn.Parameter]:
-        """Add a trainable adapter that changes nothing yet; returns its parameters.
-
-        Low-rank adaptation (Hu et al., arXiv 2106.09685): W x + (alpha / rank) B A x with B = 0 at the start.
-
-        Raises:
-            InputError: the base has no module that the family's adapters belong on.
+        temporal: weight of the error of the estimated clean video's differences from frame to frame against the real
+        ones', by the share of signal squared: an estimate from much noise says little about motion. It asks for the
+        footage's motion, not for none.
         """
-        expected = self.target_modules()
-        if not expected:
-            raise InputError(f"the base has no module that matches {self.targets!r}; is it a {type(self).__name__}?")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.denoiser.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=self.targets))
-        assert self.adapted_modules() == expected, "PEFT adapted other modules than the family names"
-        return [parameter for parameter in self.denoiser.parameters() if parameter.requires_grad]
+        objective = self.objective
+        noised = objective.noised(latents, noise, times)
+        predicted = self.predict(noised, times, texts)
+        error = (predicted - objective.target(latents, noise, times)).square().flatten(1).mean(1)
+        loss = objective.weights(times) * error
+        if temporal > 0.0 and self.media == "video" and latents.shape[self.frame_axis] > 1:
+            off = objective.clean(noised, predicted, times) - latents
+            moved = off.diff(dim=self.frame_axis).square().flatten(1).mean(1)
+            loss = loss + temporal * (1.0 - objective.noise_share(times)) ** 2 * moved
+        return loss
 
-    def save_adapter(self, folder: Path, facts: Mapping[str, Any]) -> Path:
-        """Write the adapter with its LoRA settings (without them alpha is lost) and `facts` in the file's header."""
-        config = self.denoiser.peft_config["default"].to_dict()
-        settings = {f"{self.prefix}.{name}": sorted(v) if isinstance(v, set) else v for name, v in config.items()}
-        header = {
-            "format": "pt",
-            "lora_adapter_metadata": json.dumps(settings, sort_keys=True),
-            "cliploom": json.dumps(dict(facts), sort_keys=True),
-        }
-        self.write_layers(folder, self.adapter_layers(), partial(save_file, metadata=header))
-        return folder / ADAPTER_FILE
+    def pattern(self, targets: Targets) -> str:
+        """The regular expression of the modules that an adapter touches."""
+        with_conditioning = targets == "conditioning" and self.conditioning
+        return f"{self.cross_attention}|{self.conditioning}" if with_conditioning else self.cross_attention
 
-    def load_adapter(self, path: Path) -> None:
-        """Load an adapter file the way any user of diffusers does."""
-        self.pipeline.load_lora_weights(path.parent, weight_name=path.name, local_files_only=True)
-
-    def start_from(self, path: Path) -> None:
-        """Give the added adapter the weights of `path`.
-
-        Raises:
-            InputError: keys, shapes or alpha differ. (PEFT would load what fits and say nothing.)
-        """
-        own = {f"{self.prefix}.{name}": tensor for name, tensor in self.adapter_layers().items()}
-        given = load_adapter_file(path)
-        missing, unexpected = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
-        if missing or unexpected:
-            raise InputError(
-                f"parent adapter {path.name} does not fit: {len(missing)} keys missing {missing[:2]}, {len(unexpected)}"
-                f" unexpected {unexpected[:2]}; start from an adapter of the same family and targets, or from none"
-            )
-        wrong = [name for name, tensor in own.items() if tensor.shape != given[name].shape]
-        if wrong:
-            raise InputError(
-                f"parent adapter {path.name}: {wrong[0]} has shape {list(given[wrong[0]].shape)}, expected"
-                f" {list(own[wrong[0]].shape)}; train with the parent's rank"
-            )
-        self._same_alpha(path)
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(given[name])
-
-    def _same_alpha(self, path: Path) -> None:
-        header = adapter_header(path).get("lora_adapter_metadata", {})
-        parents, own = header.get(f"{self.prefix}.lora_alpha"), self.denoiser.peft_config["default"].lora_alpha
-        if parents != own:
-            raise InputError(f"parent adapter {path.name} has alpha {parents}, expected {own}; train with the parent's")
-
-
-def load_adapter_file(path: Path) -> dict[str, Tensor]:
-    """The tensors of an adapter file.
-
-    Raises:
-        InputError: it is no safetensors file.
-    """
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"adapter {path.name} cannot be read ({error}); expected a whole safetensors file") from error
-
-
-def adapter_header(path: Path) -> dict[str, Any]:
-    """What an adapter file says of itself: `lora_adapter_metadata` (LoRA settings) and `cliploom` (lineage).
-
-    Raises:
-        InputError: it is no safetensors file.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"adapter {path.name} cannot be read ({error}); expected a whole safetensors file") from error
-    return {name: json.loads(header[name]) for name in ("lora_adapter_metadata", "cliploom") if name in header}
+    def target_modules(self, targets: Targets = "cross_attention") -> list[str]:
+        """Names of the denoiser's modules that an adapter touches."""
+        pattern = self.pattern(targets)
+        return [name for name, _ in self.denoiser.named_modules() if re.fullmatch(pattern, name)]

@@ -1,0 +1,182 @@
+"""What holds for every family, on a tiny base of its real classes with random weights.
+
+A family is covered by a module in `tests/trainer/families/tiny` with: `PIPELINE` (class name), `build(folder)`,
+`media()` (two samples), `TEXTS` (two), `HOW`, and the exact names of the modules that adapters are on:
+`CROSS_ATTENTION`, and `CONDITIONING`, which come in addition.
+"""
+
+import pkgutil
+from importlib import import_module
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from tests.trainer.families import tiny
+from trainer.adapters import adapted_modules, add_adapter, load_adapter, read_adapter, save_adapter, start_from
+from trainer.bases import Base
+from trainer.control import ControlProjector, load_control
+from trainer.families.base import Family
+from trainer.opening import known_families, open_base
+
+NAMES = sorted(one.name for one in pkgutil.iter_modules(tiny.__path__) if one.name != "parts")
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def example(request: pytest.FixtureRequest) -> ModuleType:
+    """The module that tells of a tiny base."""
+    return import_module(f"tests.trainer.families.tiny.{request.param}")
+
+
+@pytest.fixture(scope="module")
+def base(example: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Base:
+    """The saved base."""
+    folder = tmp_path_factory.mktemp("base")
+    example.build(folder)
+    return Base.read(folder)
+
+
+@pytest.fixture
+def family(base: Base) -> Family:
+    """The loaded base."""
+    return open_base(base, "cpu")
+
+
+class Batch:
+    """The two samples, encoded, with noise and times."""
+
+    def __init__(self, family: Family, example: ModuleType) -> None:
+        self.family = family
+        self.latents = family.encode_media(example.media())
+        self.texts = family.encode_texts(example.TEXTS)
+        self.noise = torch.randn(self.latents.shape, generator=torch.Generator().manual_seed(1))
+        self.times = family.objective.spread_times(self.latents, 4)[1:3]
+
+    def predict(self, family: Family | None = None) -> torch.Tensor:
+        noised = self.family.objective.noised(self.latents, self.noise, self.times)
+        with torch.no_grad():
+            return (family or self.family).predict(noised, self.times, self.texts)
+
+    def loss(self, temporal: float = 0.0) -> torch.Tensor:
+        return self.family.loss(self.latents, self.noise, self.times, self.texts, temporal).mean()
+
+
+def trained(batch: Batch, parameters: list[torch.nn.Parameter], steps: int = 12) -> list[float]:
+    optimizer = torch.optim.AdamW(parameters, lr=1e-2)
+    losses = []
+    for _ in range(steps):
+        loss = batch.loss()
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return losses
+
+
+def test_every_family_has_a_tiny_base_that_covers_it():
+    covered = {import_module(f"tests.trainer.families.tiny.{name}").PIPELINE for name in NAMES}
+    assert covered == set(known_families())
+
+
+def test_adapters_are_on_exactly_the_modules_that_the_family_means(family, example):
+    assert sorted(family.target_modules()) == sorted(example.CROSS_ATTENTION)
+    assert sorted(family.target_modules("conditioning")) == sorted([*example.CROSS_ATTENTION, *example.CONDITIONING])
+    add_adapter(family, 2, 2, "conditioning", 0)
+    assert sorted(adapted_modules(family)) == sorted([*example.CROSS_ATTENTION, *example.CONDITIONING])
+
+
+def test_an_adapter_learns_and_the_base_stays_as_it_was(family, example):
+    batch = Batch(family, example)
+    before = {name: tensor.clone() for name, tensor in family.denoiser.state_dict().items()}
+    untouched = batch.predict()
+    parameters = add_adapter(family, 4, 4, "cross_attention", 0)
+    assert torch.equal(batch.predict(), untouched)
+    losses = trained(batch, parameters)
+    assert losses[-1] < losses[0]
+    after = {name.replace(".base_layer", ""): tensor for name, tensor in family.denoiser.state_dict().items()}
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("targets", ["cross_attention", "conditioning"])
+def test_an_adapter_file_gives_a_fresh_pipeline_the_same_output(family, base, example, targets, tmp_path):
+    batch = Batch(family, example)
+    trained(batch, add_adapter(family, 2, 6, targets, 0), steps=2)
+    path = save_adapter(family, None, tmp_path, {"run_id": "r"})
+    fresh = open_base(base, "cpu")
+    assert not torch.equal(batch.predict(fresh), batch.predict())
+    load_adapter(fresh, path)
+    assert torch.equal(batch.predict(fresh), batch.predict())
+    assert (read_adapter(path).rank, read_adapter(path).alpha, read_adapter(path).facts) == (2, 6, {"run_id": "r"})
+
+
+@pytest.mark.parametrize("how", ["continue", "stack", "fuse"])
+def test_a_warm_start_begins_where_its_parent_ended_and_one_file_holds_both(family, base, example, how, tmp_path):
+    batch = Batch(family, example)
+    trained(batch, add_adapter(family, 2, 2, "cross_attention", 0), steps=2)
+    (tmp_path / "parent").mkdir()
+    path = save_adapter(family, None, tmp_path / "parent", {})
+    wanted = batch.predict()
+    child = open_base(base, "cpu")
+    batch.family = child
+    parameters = add_adapter(child, 3, 3, "cross_attention", 1)
+    beneath = start_from(child, path, how)
+    assert torch.allclose(batch.predict(), wanted, atol=1e-5)
+    assert sum(p.requires_grad for p in child.denoiser.parameters()) == len(parameters)
+    trained(batch, parameters, steps=2)
+    saved = save_adapter(child, beneath, tmp_path, {})
+    assert read_adapter(saved).rank == (3 if how == "continue" else 5)
+    fresh = open_base(base, "cpu")
+    load_adapter(fresh, saved)
+    assert not torch.allclose(batch.predict(), wanted, atol=1e-4)
+    assert torch.allclose(batch.predict(fresh), batch.predict(), atol=1e-5)
+
+
+def test_control_changes_nothing_at_first_and_can_be_learnt_and_loaded(family, base, example, tmp_path):
+    batch = Batch(family, example)
+    untouched = batch.predict()
+    projector = ControlProjector(("arousal", "motion"), family.control_width, family.control_at)
+    projector.attach(family.denoiser)
+    values, present = torch.tensor([[0.5, 0.0], [-0.5, 0.2]]), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    with projector.steer_rows(values, present):
+        assert torch.equal(batch.predict(), untouched)
+        losses = trained(batch, list(projector.parameters()))
+        assert losses[-1] < losses[0]
+        steered = batch.predict()
+    assert torch.equal(batch.predict(), untouched)
+    with projector.steer_rows(values, torch.zeros(2, 2)):
+        assert torch.equal(batch.predict(), untouched)
+    projector.save(tmp_path)
+    fresh = open_base(base, "cpu")
+    with load_control(tmp_path, fresh.pipeline).steer_rows(values, present):
+        assert torch.equal(batch.predict(fresh), steered)
+
+
+def test_the_estimate_of_the_clean_latents_follows_from_the_target(family, example):
+    batch, objective = Batch(family, example), family.objective
+    noised = objective.noised(batch.latents, batch.noise, batch.times)
+    said = objective.target(batch.latents, batch.noise, batch.times)
+    assert torch.allclose(objective.clean(noised, said, batch.times), batch.latents, atol=1e-3)
+    share = objective.noise_share(objective.spread_times(batch.latents, 8))
+    assert share.min() >= 0.0
+    assert share.max() <= 1.0
+    assert share.max() > 0.7 > 0.3 > share.min()
+
+
+def test_it_draws_what_its_pipeline_draws_and_the_same_from_the_same_seeds(family, example):
+    drawn = family.generate(example.TEXTS, (3, 4), example.HOW)
+    assert (drawn.shape, drawn.dtype) == (example.media().shape, example.media().dtype)
+    assert np.array_equal(drawn, family.generate(example.TEXTS, (3, 4), example.HOW))
+    assert not np.array_equal(drawn[0], drawn[1])
+
+
+def test_the_time_loss_asks_a_video_family_for_the_motion_of_the_footage(family, example):
+    batch = Batch(family, example)
+    with torch.no_grad():
+        plain, more = batch.loss(), batch.loss(temporal=0.5)
+    assert more > plain if family.media == "video" else more == plain
+
+
+def test_comfyui_is_told_names_of_its_own_that_are_all_different(family, example):
+    names = [family.comfy_name(module) for module in family.target_modules("conditioning")]
+    assert len(set(names)) == len(names) or set(names) == {None}
