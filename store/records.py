@@ -721,7 +721,7 @@ class TrainingProgress(Record):
 
     topic: ClassVar[str] = "training.progress"
     run_id: str
-    phase: Literal["base", "lora", "evaluate"]
+    phase: Literal["base", "encode", "lora", "evaluate"]
     step: int
     steps: int
     loss: float | None

@@ -8,9 +8,10 @@ from datetime import datetime
 from pathlib import Path
 
 from store.records import Json, TrainingRequested
+from trainer.adapters import ADAPTER_FILE
 from trainer.bases import SMALL_LABEL
 from trainer.dataset import TrainingClip
-from trainer.families.base import ADAPTER_FILE
+from trainer.lora import Parent
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,13 @@ class Lineage:
     """What a run's result descends from, beyond the request itself.
 
     definition: of the concept. recipe: of its membership (`ConceptChanged.recipe`). snapshot: tag of the dataset,
-    if the members were taken from one. parent_adapter: file of the run that `TrainingRequested.parent` names.
+    if the members were taken from one. parent: files of the run that `TrainingRequested.parent` names.
     """
 
     definition: Json
     recipe: str
     snapshot: str | None
-    parent_adapter: Path | None
+    parent: Parent | None
     trained_at: datetime
 
 
@@ -96,7 +97,7 @@ def _footage(members: Sequence[TrainingClip]) -> str:
 
 
 def _measured(metrics: Json) -> str:
-    held_out = f"held-out clips ({metrics['n_held_out_frames']} frames, never trained on)"
+    held_out = f"held-out clips ({metrics['n_held_out_pieces']} pieces, never trained on)"
     return f"""## Measured
 
 | noise-prediction loss on fixed noise | before | after |

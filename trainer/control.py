@@ -47,6 +47,7 @@ class ControlProjector(nn.Module):
         self.out = nn.Linear(hidden, width, bias=False)
         nn.init.zeros_(self.out.weight)
         self._rows: tuple[Tensor, Tensor, float] | None = None
+        self._hook: Any = None
 
     def forward(self, values: Tensor, present: Tensor) -> Tensor:
         """[N, width] for values float [N, C] in [-1, 1] and present [N, C], 1 where a channel is given and else 0."""
@@ -54,9 +55,15 @@ class ControlProjector(nn.Module):
         act = nn.functional.silu
         return self.out(act(self.into(given)) - act(self.into(torch.zeros_like(given))))
 
-    def attach(self, denoiser: nn.Module) -> Any:
-        """Add what `steer` and `steer_rows` ask for to the module's output; returns a handle with `remove()`."""
-        return denoiser.get_submodule(self.module).register_forward_hook(self._add)
+    def attach(self, denoiser: nn.Module) -> None:
+        """Add what `steer` and `steer_rows` ask for to the module's output, until `detach`."""
+        self._hook = denoiser.get_submodule(self.module).register_forward_hook(self._add)
+
+    def detach(self) -> None:
+        """Leave the denoiser as it was."""
+        if self._hook is not None:
+            self._hook.remove()
+        self._hook = None
 
     @contextmanager
     def steer(self, strength: float = 1.0, **values: float) -> Iterator[None]:
@@ -95,6 +102,27 @@ class ControlProjector(nn.Module):
         added = added.repeat(batch // n, 1).to(embedded)
         steered = embedded + added.view(batch, *(1,) * (embedded.ndim - 2), -1)
         return (steered, *output[1:]) if isinstance(output, tuple) else steered
+
+    @torch.no_grad()
+    def take_over(self, other: "ControlProjector") -> None:
+        """Become another projector, whose channels are all among these; the channels that it has not do nothing yet.
+
+        Raises:
+            ValueError: it has channels that are none of these, or is of another base.
+        """
+        lost = sorted(set(other.names) - set(self.names))
+        if lost or other.module != self.module or other.out.weight.shape != self.out.weight.shape:
+            raise ValueError(
+                f"a control projector of channels {', '.join(other.names)} at {other.module} cannot become one of"
+                f" {', '.join(self.names)} at {self.module}; keep the channels, and the base"
+            )
+        self.out.weight.copy_(other.out.weight)
+        self.into.bias.copy_(other.into.bias)
+        self.into.weight.zero_()
+        n, m = len(self.names), len(other.names)
+        for column, name in enumerate(other.names):
+            at = self.names.index(name)
+            self.into.weight[:, [at, n + at]] = other.into.weight[:, [column, m + column]]
 
     def save(self, folder: Path) -> Path:
         """Write the projector, with all that `load_control` needs."""

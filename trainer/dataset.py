@@ -1,4 +1,4 @@
-"""The frames that a run trains on: gathered once from clips, at one size, split for good, drawn evenly over videos."""
+"""The clips of a run: what they bring, which of them are measured on and never trained on, how often each is drawn."""
 
 import hashlib
 from collections import Counter
@@ -6,25 +6,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import cv2
 import numpy as np
-import torch
 
 from store.errors import Conflict, InputError
 from store.records import Control
 
 HELD_OUT_ONE_IN = 8
 """Share of clips kept out of training: chosen, 12 of 100 clips."""
+TEMPER = 0.5
+"""A source or identity with n times the clips is drawn n ** TEMPER times as often: chosen, as for languages of unequal
+size by Arivazhagan et al., arXiv 1907.05019 (temperature 2)."""
 
 
 @dataclass(frozen=True)
 class TrainingClip:
     """A clip as the trainer takes it.
 
-    load_frames: gives uint8 [T, H, W, 3] RGB, T >= 1 (`processors.decode.read_samples(...).frames_rgb`); called once.
+    load_frames: sampled frames uint8 [T, H, W, 3] RGB, T >= 1. load_video: all frames at a rate (frames a second), of
+        the same form. load_sound: float32 [C, S] in [-1, 1] at (rate_hz, channels); S is 0 where the clip is silent.
+        Each is called once, unless the clip's latents are kept from before.
+    media: digest of the bytes that they read.
     held_for: rules that keep the clip out; only a clip with none may be trained on.
-    control: carried for the families that are steered by it.
     caption: sentences for the families that read such; None where nobody wrote any.
+    alternatives: other conditioning strings that fit the clip, with their probability.
+    identities: who is seen in it.
     """
 
     clip_id: str
@@ -34,79 +39,21 @@ class TrainingClip:
     conditioning: str
     control: Control
     load_frames: Callable[[], np.ndarray] = field(repr=False, compare=False)
+    load_video: Callable[[float], np.ndarray] = field(repr=False, compare=False)
+    load_sound: Callable[[int, int], np.ndarray] = field(repr=False, compare=False)
+    media: str = ""
     held_for: tuple[str, ...] = ()
     caption: str | None = None
+    alternatives: tuple[tuple[str, float], ...] = ()
+    identities: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class FrameSet:
-    """Frames of clips at one size.
-
-    frames_rgb: uint8 [N, R, R, 3]. clip_of, video_of: int64 [N], the clip and video of each frame, counted from 0.
-    texts: what each clip is described by.
-    """
-
-    frames_rgb: np.ndarray
-    clip_of: np.ndarray
-    video_of: np.ndarray
-    texts: tuple[str, ...]
-    held_out: np.ndarray
-    """bool [N]: the frame belongs to a clip that is measured on, never trained on."""
-
-    def draw_weights(self) -> torch.Tensor:
-        """float64 [N]: chance of each frame; every video counts the same, held-out frames never come."""
-        trained = ~self.held_out
-        per_video = np.bincount(self.video_of[trained], minlength=self.video_of.max() + 1)
-        weights = np.where(trained, 1.0 / np.maximum(per_video, 1)[self.video_of], 0.0)
-        return torch.from_numpy(weights / weights.sum())
-
-
-def gather_frames(clips: Sequence[TrainingClip], resolution_px: int, frames_per_clip: int) -> FrameSet:
-    """Read the clips' frames, evenly spaced in each clip, cropped to the centre square.
-
-    Raises:
-        Conflict: a clip is held.
-        InputError: fewer than two clips, a clip twice, or a clip without frames.
-    """
-    refuse_held(clips)
-    twice = [clip_id for clip_id, n in Counter(clip.clip_id for clip in clips).items() if n > 1]
-    if len(clips) < 2 or twice:
-        found = f"clip {twice[0]} comes twice" if twice else f"{len(clips)} clips"
-        raise InputError(f"{found}; training takes at least 2 different clips: one to train on and one to measure on")
-    videos = sorted({clip.video_id for clip in clips})
-    held = held_out_ids([clip.clip_id for clip in clips])
-    frames, clip_of = [], []
-    for index, clip in enumerate(clips):
-        sampled = clip.load_frames()
-        if sampled.ndim != 4 or sampled.shape[0] == 0 or sampled.shape[3] != 3 or sampled.dtype != np.uint8:
-            raise InputError(
-                f"clip {clip.clip_id}: frames of shape {sampled.shape} and type {sampled.dtype}; expected uint8"
-                " [T, H, W, 3] with T >= 1; segment its video again"
-            )
-        rows = np.unique(np.linspace(0, len(sampled) - 1, min(frames_per_clip, len(sampled))).round().astype(int))
-        frames += [square(sampled[row], resolution_px) for row in rows]
-        clip_of += [index] * len(rows)
-    return FrameSet(
-        frames_rgb=np.stack(frames),
-        clip_of=np.array(clip_of),
-        video_of=np.array([videos.index(clips[index].video_id) for index in clip_of]),
-        texts=tuple(clip.conditioning for clip in clips),
-        held_out=np.array([clips[index].clip_id in held for index in clip_of]),
-    )
-
-
-def run_texts(clips: Sequence[TrainingClip], reads: Literal["conditioning", "caption"], token: str | None) -> list[str]:
-    """What each clip is described by in a run: its conditioning string or, for a family that reads captions, its
-    caption where it has one; behind the run's trigger token, if it has one."""
-    described = [clip.caption or clip.conditioning if reads == "caption" else clip.conditioning for clip in clips]
-    return [", ".join(part for part in (token, text) if part) for text in described]
-
-
-def refuse_held(clips: Sequence[TrainingClip]) -> None:
-    """Refuse clips that wait for an answer or were dropped.
+def refuse_unfit(clips: Sequence[TrainingClip]) -> None:
+    """Refuse clips that wait for an answer or were dropped, clips that come twice, and too few.
 
     Raises:
         Conflict: at least one is held.
+        InputError: fewer than two clips, or a clip twice.
     """
     held = [clip for clip in clips if clip.held_for]
     if held:
@@ -114,6 +61,10 @@ def refuse_held(clips: Sequence[TrainingClip]) -> None:
             f"{len(held)} of {len(clips)} clips may not be trained on: clip {held[0].clip_id} of source"
             f" {held[0].source!r} is held for {', '.join(held[0].held_for)}; release it on record or leave it out"
         )
+    twice = [clip_id for clip_id, n in Counter(clip.clip_id for clip in clips).items() if n > 1]
+    if len(clips) < 2 or twice:
+        found = f"clip {twice[0]} comes twice" if twice else f"{len(clips)} clips"
+        raise InputError(f"{found}; training takes at least 2 different clips: one to train on and one to measure on")
 
 
 def held_out_ids(clip_ids: Sequence[str]) -> frozenset[str]:
@@ -128,10 +79,65 @@ def held_out_ids(clip_ids: Sequence[str]) -> frozenset[str]:
     return frozenset(chosen if len(chosen) < len(ordered) else chosen[:-1])
 
 
-def square(frame_rgb: np.ndarray, side_px: int) -> np.ndarray:
-    """The centre square of uint8 [H, W, 3], resized to [side_px, side_px, 3]; the aspect ratio is kept."""
-    height, width = frame_rgb.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    crop = frame_rgb[top : top + side, left : left + side]
-    return cv2.resize(crop, (side_px, side_px), interpolation=cv2.INTER_AREA if side > side_px else cv2.INTER_CUBIC)
+def split_replay(
+    members: Sequence[TrainingClip], earlier: Sequence[TrainingClip], stage: Literal["A", "B"]
+) -> tuple[list[TrainingClip], list[TrainingClip]]:
+    """(a run's own clips, clips to be replayed beside them).
+
+    Stage A with a parent learns what is new among the members; stage B learns its members. All else that the parent
+    learned from is replayed, so that it is not forgotten.
+    """
+    known = {clip.clip_id for clip in earlier}
+    fresh = [clip for clip in members if clip.clip_id not in known] if stage == "A" else list(members)
+    fresh = fresh or list(members)
+    own = {clip.clip_id for clip in fresh}
+    return fresh, [clip for clip in earlier if clip.clip_id not in own]
+
+
+def clip_texts(
+    clip: TrainingClip, reads: Literal["conditioning", "caption"], token: str | None
+) -> list[tuple[str, float]]:
+    """What a clip is described by in a run, with weights that sum to 1: its conditioning string and the alternatives
+    to it or, for a family that reads captions, its caption where it has one; behind the run's trigger token, if any."""
+    if reads == "caption" and clip.caption:
+        texts = [(clip.caption, 1.0)]
+    else:
+        others = [(text, weight) for text, weight in clip.alternatives if text != clip.conditioning and weight > 0.0]
+        own = max(1e-3, 1.0 - sum(weight for _, weight in others))
+        texts = [(clip.conditioning, own), *others]
+    total = sum(weight for _, weight in texts)
+    return [(", ".join(part for part in (token, text) if part), weight / total) for text, weight in texts]
+
+
+def draw_shares(clips: Sequence[TrainingClip]) -> np.ndarray:
+    """float64 [N]: how often each clip is drawn, summing to 1.
+
+    Every video counts the same within its source; sources, and the identities seen, by the `TEMPER`th power of their
+    size. So neither one long video nor one face that is everywhere makes a concept.
+    """
+    in_video = Counter(clip.video_id for clip in clips)
+    videos_of: dict[str, set[str]] = {}
+    for clip in clips:
+        videos_of.setdefault(clip.source, set()).add(clip.video_id)
+    seen = Counter(identity for clip in clips for identity in set(clip.identities))
+    shares = np.array(
+        [
+            len(videos_of[clip.source]) ** (TEMPER - 1.0)
+            / in_video[clip.video_id]
+            * max((seen[identity] for identity in clip.identities), default=1) ** (TEMPER - 1.0)
+            for clip in clips
+        ]
+    )
+    return shares / shares.sum()
+
+
+def control_rows(clips: Sequence[TrainingClip], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(values, present), float32 [N, C] each, of the named channels; where a clip has none, both are 0."""
+    values, present = np.zeros((2, len(clips), len(names)), np.float32)
+    for row, clip in enumerate(clips):
+        known = dict(zip(clip.control.names, zip(clip.control.values, clip.control.present, strict=True), strict=True))
+        for column, name in enumerate(names):
+            value, is_present = known.get(name, (0.0, False))
+            if is_present:
+                values[row, column], present[row, column] = value, 1.0
+    return values, present

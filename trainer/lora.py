@@ -1,207 +1,161 @@
-"""LoRA training: a frozen base, an adapter on its cross-attention, a loss that is measured on the same noise.
+"""LoRA training: a frozen base, an adapter on it, a control projector beside it, and losses on noise that is fixed.
 
-The base's latents and text states are computed once. Every run is a function of its clips, settings and seed
-(on one kind of processor).
+Every run is a function of its clips, settings and seed (on one kind of processor).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from store.errors import SettingsError
-from trainer.dataset import FrameSet
-from trainer.families.base import Family, Texts
-from trainer.loop import Progress, fit
+from trainer.adapters import Adapter, adapted_modules, add_adapter, start_from
+from trainer.control import ControlProjector, read_control
+from trainer.encoded import Encoded
+from trainer.families.base import Family
+from trainer.loop import Checkpoints, Progress, drawn, fit
+from trainer.settings import LoraSettings
 
 MEASURED_TIMES = 8
 """Times at which a fixed-noise loss is measured, spread evenly: chosen, the loss varies fivefold over them."""
-MEASURED_FRAMES = 64
-"""Frames it is measured on at most: chosen, a second on the small base."""
+MEASURED_PIECES = 64
+"""Pieces it is measured on at most: chosen, a second on the small base."""
+MEASURED_AT_ONCE = 16
 MEASURING_SEED = 20_240
 
 
 @dataclass(frozen=True)
-class LoraSettings:
-    """What a run may choose. Defaults are for the small base; a pretrained base wants its resolution and lr 1e-4.
+class Parent:
+    """What a run starts from: files of an adapter and, where it has one, of its control projector."""
 
-    base: folder or hub id of a pretrained base; None trains on a small base made from the footage.
-    alpha: the adapter's output is scaled by alpha / rank.
-    caption_dropout: share of steps with an empty text.
-    """
-
-    base: str | None = None
-    rank: int = 8
-    alpha: int = 8
-    lr: float = 5e-3
-    steps: int = 300
-    batch: int = 8
-    resolution_px: int = 64
-    frames_per_clip: int = 8
-    caption_dropout: float = 0.05
-    guidance: float = 2.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, low, high in (
-            ("rank", 1, 1024),
-            ("alpha", 1, 4096),
-            ("lr", 1e-8, 1),
-            ("steps", 1, 1_000_000),
-            ("batch", 1, 4096),
-            ("resolution_px", 16, 4096),
-            ("frames_per_clip", 1, 4096),
-            ("caption_dropout", 0, 1),
-            ("guidance", 0, 100),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-                raise SettingsError(f"LoRA setting {name} is {value!r}; expected a number from {low:g} to {high:g}")
-        if self.resolution_px % 8:
-            raise SettingsError(f"LoRA setting resolution_px is {self.resolution_px}; expected a multiple of 8")
-
-    @staticmethod
-    def of(given: Mapping[str, Any]) -> "LoraSettings":
-        """Settings from the fields that differ from their defaults.
-
-        Raises:
-            SettingsError: a field is unknown, or a value out of range.
-        """
-        known = {f.name for f in fields(LoraSettings)}
-        unknown = sorted(given.keys() - known)
-        if unknown:
-            raise SettingsError(f"LoRA settings {', '.join(unknown)} are not known; known: {', '.join(sorted(known))}")
-        return LoraSettings(**given)
+    adapter: Path
+    control: Path | None
 
 
 @dataclass(frozen=True)
-class TrainedLora:
-    """How the training went: the loss of every step, and losses on fixed noise before and after it."""
+class Student:
+    """A family with the adapter that is trained, what that lies on top of, and the projector, attached."""
 
-    losses: tuple[float, ...]
-    held_out_before: float
-    held_out_after: float
-    fixed_before: float
-    """On trained-on frames."""
-    fixed_after: float
-    n_parameters: int
-    modules: tuple[str, ...]
+    family: Family
+    parameters: tuple[nn.Parameter, ...]
+    beneath: Adapter | None
+    control: ControlProjector | None
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that are trained."""
+        return sum(parameter.numel() for parameter in self.parameters)
+
+    @property
+    def modules(self) -> list[str]:
+        """Names of the modules with an adapter."""
+        return adapted_modules(self.family)
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A frame set as the denoiser reads it.
+def prepare(family: Family, settings: LoraSettings, channels: Sequence[str], parent: Parent | None) -> Student:
+    """Add what is to be trained: it changes nothing yet, or does what the parent does.
 
-    latents: float32 [N, ...]. texts: states of each clip's text, then of the empty text. text_of: int64 [N].
+    Args:
+        channels: names of the control channels; none: no control is trained.
+
+    Raises:
+        InputError: the parent does not fit.
     """
-
-    latents: Tensor
-    texts: Texts
-    text_of: Tensor
-
-    def texts_at(self, rows: Tensor) -> Texts:
-        """The denoiser's text arguments for `rows` of `texts`."""
-        return {name: states[rows] for name, states in self.texts.items()}
-
-
-def encode(family: Family, frames: FrameSet) -> Encoded:
-    """Latents and text states of a frame set, computed once."""
-    distinct = sorted(set(frames.texts))
-    row_of_text = np.array([distinct.index(text) for text in frames.texts])
-    return Encoded(
-        latents=family.encode_frames(frames.frames_rgb),
-        texts=family.encode_texts([*distinct, ""]),
-        text_of=torch.from_numpy(row_of_text[frames.clip_of]),
-    )
+    parameters = add_adapter(family, settings.rank, settings.alpha, settings.targets, settings.seed)
+    beneath = start_from(family, parent.adapter, settings.start) if parent else None
+    control = None
+    if channels:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            control = ControlProjector(channels, family.control_width, family.control_at)
+        if parent and parent.control:
+            control.take_over(read_control(parent.control))
+        control.to(family.denoiser.device).attach(family.denoiser)
+        parameters = [*parameters, *control.parameters()]
+    if settings.save_memory:
+        family.denoiser.enable_gradient_checkpointing()
+        family.denoiser.train()
+    return Student(family, tuple(parameters), beneath, control)
 
 
 def train_lora(
-    family: Family, frames: FrameSet, settings: LoraSettings, parent: Path | None, progress: Progress
-) -> TrainedLora:
-    """Add an adapter to `family` and train it on the frames that are not held out.
-
-    Args:
-        parent: adapter file to start from; None starts from an adapter that changes nothing.
-
-    Raises:
-        InputError: the parent does not fit, or the loss is not finite.
-    """
-    parameters = family.add_adapter(settings.rank, settings.alpha, settings.seed)
-    if parent is not None:
-        family.start_from(parent)
-    encoded = encode(family, frames)
-    held_out = _some(np.flatnonzero(frames.held_out))
-    trained_on = _some(np.flatnonzero(~frames.held_out))
-    before = [fixed_loss(family, encoded, rows) for rows in (held_out, trained_on)]
-    losses = _fit(family, encoded, frames.draw_weights(), settings, progress, parameters)
-    after = [fixed_loss(family, encoded, rows) for rows in (held_out, trained_on)]
-    return TrainedLora(
-        losses=tuple(losses),
-        held_out_before=before[0],
-        held_out_after=after[0],
-        fixed_before=before[1],
-        fixed_after=after[1],
-        n_parameters=sum(parameter.numel() for parameter in parameters),
-        modules=tuple(family.adapted_modules()),
-    )
-
-
-@torch.no_grad()
-def fixed_loss(family: Family, encoded: Encoded, rows: Tensor) -> float:
-    """Mean loss on `rows` at evenly spread times with noise of one seed: comparable before and after training."""
-    generator = torch.Generator().manual_seed(MEASURING_SEED)
-    latents, texts = encoded.latents[rows], encoded.texts_at(encoded.text_of[rows])
-    losses = []
-    for time in family.spread_times(MEASURED_TIMES):
-        noise = torch.randn(latents.shape, generator=generator)
-        losses.append(family.loss(latents, noise, time.expand(len(rows)), texts).mean().item())
-    return float(np.mean(losses))
-
-
-def reload_difference(trained: Family, reloaded: Family, frames: FrameSet) -> float:
-    """Largest absolute difference of two models' pictures from the same latents, texts, times and noise.
-
-    Zero where the adapter file says all that the trained adapter is.
-    """
-    frames_rgb, clips = frames.frames_rgb[:4], frames.clip_of[:4]
-    texts = [frames.texts[clip] for clip in clips]
-    latents = trained.encode_frames(frames_rgb)
-    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(MEASURING_SEED))
-    times = trained.spread_times(len(latents))
-    with torch.no_grad():
-        outputs = [family.predict(latents, noise, times, family.encode_texts(texts)) for family in (trained, reloaded)]
-    return (outputs[0] - outputs[1]).abs().max().item()
-
-
-def _fit(
-    family: Family,
+    student: Student,
     encoded: Encoded,
-    weights: Tensor,
+    shares: np.ndarray,
     settings: LoraSettings,
     progress: Progress,
-    parameters: list[torch.nn.Parameter],
+    checkpoints: Checkpoints | None = None,
 ) -> list[float]:
-    generator = torch.Generator().manual_seed(settings.seed)
-    empty = max(len(states) for states in encoded.texts.values()) - 1
+    """Train on pieces drawn by their shares, float64 [N]; returns the loss of every step.
 
-    def loss_of_step() -> Tensor:
-        rows = torch.multinomial(weights, settings.batch, replacement=True, generator=generator)
-        dropped = torch.rand(settings.batch, generator=generator) < settings.caption_dropout
-        texts = encoded.texts_at(encoded.text_of[rows].masked_fill(dropped, empty))
-        noise = torch.randn(encoded.latents[rows].shape, generator=generator)
-        return family.loss(encoded.latents[rows], noise, family.sample_times(len(rows), generator), texts).mean()
+    Raises:
+        InputError: the loss is not finite.
+    """
+    family, device, n_pieces = student.family, student.family.denoiser.device, len(encoded.latents)
+    sizes = [torch.tensor(rows) for rows in encoded.batches(range(n_pieces), n_pieces)]
+    weights = torch.from_numpy(shares)
+    of_sizes = torch.stack([weights[rows].sum() for rows in sizes])
+    clip_of = torch.from_numpy(encoded.clip_of)
+
+    def loss_of_step(part: int) -> Tensor:
+        numbers = drawn(settings.seed, part)
+        size = sizes[int(torch.multinomial(of_sizes, 1, generator=numbers))]
+        rows = size[torch.multinomial(weights[size], settings.batch, replacement=True, generator=numbers)]
+        clips = clip_of[rows]
+        column = torch.multinomial(encoded.text_shares[clips], 1, generator=numbers)
+        texts = encoded.text_rows[clips].gather(1, column)[:, 0]
+        dropped = torch.rand(settings.batch, generator=numbers) < settings.caption_dropout
+        states = encoded.texts_at(texts.masked_fill(dropped, encoded.empty_text), device)
+        latents = torch.stack([encoded.latents[row] for row in rows.tolist()])
+        noise = torch.randn(latents.shape, generator=numbers)
+        times = family.objective.sample_times(latents, numbers)
+        given = (latents.to(device), noise.to(device), times.to(device), states)
+        if student.control is None:
+            return family.loss(*given, settings.temporal).mean()
+        present = encoded.present[clips] * _kept_channels(encoded.present[clips], settings.control_dropout, numbers)
+        with student.control.steer_rows(encoded.values[clips], present):
+            return family.loss(*given, settings.temporal).mean()
 
     def told(step: int, loss: float) -> None:
         progress("lora", step, settings.steps, loss)
 
-    return fit(parameters, loss_of_step, settings.steps, settings.lr, told)
+    return fit(student.parameters, loss_of_step, settings.steps, settings.lr, told, settings.accumulate, checkpoints)
 
 
-def _some(rows: np.ndarray) -> Tensor:
-    """At most `MEASURED_FRAMES` of `rows`, evenly spaced."""
-    chosen = np.unique(np.linspace(0, len(rows) - 1, min(MEASURED_FRAMES, len(rows))).round().astype(int))
-    return torch.from_numpy(rows[chosen])
+def _kept_channels(like: Tensor, dropout: float, numbers: torch.Generator) -> Tensor:
+    """1 where a channel of [N, C] stays: each is dropped alone, and all of a sample together, so often."""
+    alone = torch.rand(like.shape, generator=numbers) >= dropout
+    together = torch.rand(len(like), 1, generator=numbers) >= dropout
+    return (alone & together).float()
+
+
+@torch.no_grad()
+def fixed_losses(student: Student, encoded: Encoded, rows: list[int], steered: bool = True) -> np.ndarray:
+    """float64 [len(rows), T]: the loss of each piece, by its likeliest text, at evenly spread times.
+
+    The noise is always the same: comparable before and after training, and between adapters of a base.
+
+    Args:
+        steered: by the clips' control channels, where there is a projector.
+    """
+    family, device = student.family, student.family.denoiser.device
+    losses = np.empty((len(rows), MEASURED_TIMES))
+    for wanted in encoded.batches(rows, MEASURED_AT_ONCE):
+        at = [rows.index(row) for row in wanted]
+        latents = torch.stack([encoded.latents[row] for row in wanted])
+        noises = [
+            torch.randn(MEASURED_TIMES, *latents.shape[1:], generator=drawn(MEASURING_SEED, row)) for row in wanted
+        ]
+        clips = torch.from_numpy(encoded.clip_of[wanted])
+        states = encoded.texts_at(encoded.text_rows[clips, 0], device)
+        control = student.control if steered else None
+        steering = control.steer_rows(encoded.values[clips], encoded.present[clips]) if control else nullcontext()
+        with steering:
+            for column, time in enumerate(family.objective.spread_times(latents, MEASURED_TIMES)):
+                noise = torch.stack([one[column] for one in noises]).to(device)
+                times = time.expand(len(wanted)).to(device)
+                losses[at, column] = family.loss(latents.to(device), noise, times, states).cpu().numpy()
+    return losses

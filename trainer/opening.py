@@ -21,17 +21,27 @@ def known_families() -> dict[str, type[Family]]:
     return {family.pipeline_class.__name__: family for family in Family.__subclasses__()}
 
 
-def open_base(base: Base, device: str, dtype: torch.dtype = torch.float32) -> Family:
-    """Load a base as the family that its `model_index.json` names.
+def family_of(base: Base) -> type[Family]:
+    """The family that a base's `model_index.json` names.
 
     Raises:
-        ModelUnavailable: no family trains such a pipeline, or its files are incomplete.
+        ModelUnavailable: no family trains such a pipeline.
     """
     named = json.loads((base.folder / "model_index.json").read_text()).get("_class_name")
     family = known_families().get(named)
     if family is None:
         known = ", ".join(sorted(known_families()))
         raise ModelUnavailable(f"base {base.folder.name} is a {named}; this version trains {known}")
+    return family
+
+
+def open_base(base: Base, device: str, dtype: torch.dtype = torch.float32) -> Family:
+    """Load a base as its family.
+
+    Raises:
+        ModelUnavailable: no family trains such a pipeline, or its files are incomplete.
+    """
+    family = family_of(base)
     try:
         return family.load(base.folder, device, dtype)
     except (OSError, ValueError) as error:

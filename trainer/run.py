@@ -1,216 +1,325 @@
 """One training run, from a request to its artefacts."""
 
 import json
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from diffusers.utils import logging as diffusers_logging
+from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from store.errors import Conflict, InputError, NotFound
-from store.records import Json, TrainingRequested
+from store.records import Json, TrainingRequested, digest
+from trainer import control as control_module
+from trainer.adapters import adapter_header, load_adapter, save_adapter, unload_adapter
 from trainer.bases import Base, find_base
 from trainer.card import Lineage, write_card
-from trainer.dataset import FrameSet, TrainingClip, gather_frames, run_texts
-from trainer.families.base import Family, Generation, adapter_header
-from trainer.loop import Progress
-from trainer.lora import LoraSettings, TrainedLora, reload_difference, train_lora
-from trainer.opening import open_base
-from trainer.pictures import draw_grid, draw_losses
+from trainer.control import load_control, read_control
+from trainer.cutting import size_of
+from trainer.dataset import refuse_unfit
+from trainer.encoded import Kept
+from trainer.evaluation import drift, gain, judge, neutral_samples
+from trainer.families.base import Family, Generation
+from trainer.leftovers import note_clips
+from trainer.loop import Checkpoints, Progress
+from trainer.lora import Student, prepare, train_lora
+from trainer.material import Material, RunClips, gather
+from trainer.measuring import Meter
+from trainer.opening import family_of, open_base
+from trainer.pictures import draw_grid, draw_losses, draw_sweeps
+from trainer.settings import LoraSettings
 from trainer.smallbase import SmallBaseSettings, small_base
+from trainer.standing import Standing, likeness
 
-RELOAD_TOLERANCE = 1e-5
-"""Largest difference of a reloaded adapter's output: chosen; 0 was measured on a CPU, a GPU may reorder sums."""
+TOLERANCES = {"float32": 1e-4, "bfloat16": 0.1}
+"""Largest difference of a reloaded adapter's output, of about 1, by the base's precision. Chosen: 0 was measured on a
+CPU; a GPU may reorder sums, and what was fused into the base is rounded."""
 LEAST_OTHER_CLIPS = 8
 """Other clips that a small base needs; chosen. With fewer it is trained on the members too."""
 GRID_COLUMNS = 6
 GRID_SEED = 1000
 SAMPLING_STEPS = 25
 """Chosen: more changed nothing that the eye sees on the small base."""
+CHECKED_PIECES = 4
 
 
 @dataclass(frozen=True)
 class Workplace:
     """Where and how a run works.
 
-    bases: folder of small bases, kept between runs. out: folder that the artefacts are written to. small_base: how a
-    small base is made, where one is needed; its resolution is the run's.
+    bases: folder of small bases. kept: folder of encoded clips. run: folder of this run's state, where a killed run
+    goes on; deleted by whoever has put the result away. out: folder that the artefacts are written to. small_base: how
+    a small base is made, where one is needed; its resolution is the run's. meter: measures what the model draws.
     """
 
     bases: Path
+    kept: Path
+    run: Path
     out: Path
     device: str = "cpu"
     small_base: SmallBaseSettings = SmallBaseSettings()
+    meter: Meter = field(default_factory=Meter)
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run made: files by name, and JSON-ready metrics."""
+    """What a run made: files by name, JSON-ready metrics, and the clips that the adapter learned from."""
 
     artefacts: dict[str, Path]
     metrics: Json
+    clip_ids: tuple[str, ...]
 
 
 def run_training(
-    request: TrainingRequested,
-    members: Sequence[TrainingClip],
-    footage: Sequence[TrainingClip],
-    place: Workplace,
-    lineage: Lineage,
-    progress: Progress,
+    request: TrainingRequested, clips: RunClips, place: Workplace, lineage: Lineage, progress: Progress
 ) -> TrainingResult:
-    """Train an adapter, check that a fresh pipeline gives the same with it, draw it and write its card.
+    """Train an adapter, judge it against what it came from, check that a fresh pipeline gives the same with it.
 
-    Args:
-        members: the concept's clips; held clips are refused.
-        footage: every clip that may be trained on, members or not. A small base is made of those that are no members,
-            so that the adapter has something to teach it: on a base that had seen them, 300 steps left the held-out
-            loss within 1%; on one that had not, they lowered it by 16% (30 members of 82 clips).
+    A run that was killed goes on from its last checkpoint when it is run again, to the same result. A small base is
+    made of footage that is no member, so that the adapter has something to teach it: on a base that had seen them, 300
+    steps left the held-out loss within 1%; on one that had not, they lowered it by 16% (30 members of 82 clips).
 
     Raises:
         Conflict: a clip is held, the parent was trained on another base, or a reloaded adapter gives something else.
-        InputError: too few clips, broken frames, a parent that does not fit, a loss that is not finite.
+        InputError: too few clips, broken media, a parent that does not fit, a loss that is not finite, too little
+            memory.
         ModelUnavailable, NotFound: the base is not here.
         SettingsError: the request's settings are wrong.
     """
-    _hush_progress_bars()
-    settings = LoraSettings.of(request.settings)
-    if (request.parent is None) != (lineage.parent_adapter is None):
-        raise InputError(f"run {request.run_id}: parent run {request.parent!r} and its adapter file must come together")
-    frames = gather_frames(members, settings.resolution_px, settings.frames_per_clip)
-    base = _choose_base(settings, _others(members, footage), place, lineage.parent_adapter, progress)
-    family = open_base(base, place.device)
-    how = Generation(settings.resolution_px, SAMPLING_STEPS, settings.guidance)
-    frames = replace(frames, texts=tuple(run_texts(members, family.text, request.token)))
-    texts = _columns(frames.texts)
-    seeds = [GRID_SEED + column for column in range(len(texts))]
-    before = family.generate(texts, seeds, how)
-
-    trained = train_lora(family, frames, settings, lineage.parent_adapter, progress)
-    progress("evaluate", 1, 3, None)
-    place.out.mkdir(parents=True, exist_ok=True)
-    adapter = family.save_adapter(place.out, _header(request, base))
-    difference = _check_reload(family, base, adapter, frames, place.device)
-    progress("evaluate", 2, 3, None)
-    after = family.generate(texts, seeds, how)
-    metrics = _metrics(settings, base, members, frames, trained) | {"reload_max_abs_diff": difference}
-    rows = {"footage": _real_frames(texts, frames), "base": before, "base + LoRA": after}
-    artefacts = {
-        adapter.name: adapter,
-        "grid.png": draw_grid(place.out / "grid.png", texts, rows, f"run {request.run_id[:12]} on {base.label}"),
-        "losses.png": draw_losses(place.out / "losses.png", trained, base.label),
-        "losses.json": _write_losses(place.out / "losses.json", trained),
-        "README.md": write_card(place.out / "README.md", request, lineage, members, metrics),
-    }
-    progress("evaluate", 3, 3, None)
-    return TrainingResult(artefacts=artefacts, metrics=metrics)
-
-
-def _hush_progress_bars() -> None:
-    """The libraries' own bars would break up ours; `progress` tells how far a run is."""
+    # The libraries' own bars would break up ours; `progress` tells how far a run is.
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
+    if (request.parent is None) != (lineage.parent is None):
+        raise InputError(f"run {request.run_id}: parent run {request.parent!r} and its adapter file must come together")
+    refuse_unfit(clips.members)
+    base, settings = _choose_base(request, clips, place, lineage, progress)
+    try:
+        return _Run(request, clips, place, lineage, base, settings, progress).result()
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"run {request.run_id}: the device has too little memory for batch {settings.batch} at"
+            f" {settings.resolution_px} px; lower `batch` and raise `accumulate`, set `save_memory`, lower"
+            " `resolution_px` or `frames`, or set `precision` to bfloat16"
+        ) from error
+
+
+@dataclass
+class _Run:
+    """A run with its base chosen."""
+
+    request: TrainingRequested
+    clips: RunClips
+    place: Workplace
+    lineage: Lineage
+    base: Base
+    settings: LoraSettings
+    progress: Progress
+
+    def result(self) -> TrainingResult:
+        """Train, judge, check, write."""
+        family = open_base(self.base, self.place.device, getattr(torch, self.settings.precision))
+        how, parent = generation(family, self.settings), self.lineage.parent
+        channels = read_control(parent.control).names if parent and parent.control else ()
+        kept = Kept(self.place.kept, self.base.id)
+        material = gather(self.request, self.clips, channels, family, self.settings, kept, self.progress)
+        texts = material.commonest_texts[:GRID_COLUMNS]
+        seeds = [GRID_SEED + column for column in range(len(texts))]
+        neutral = neutral_samples(family, how)
+        rows = {"base": family.generate(texts, seeds, how)}
+
+        student = self._student(family, material)
+        if parent:
+            rows["parent"] = family.generate(texts, seeds, how)
+        before = Standing.of(student, material, self.settings.sweeps if parent else 0, texts[0], how, self.place.meter)
+        losses = self._train(student, material)
+
+        self.progress("evaluate", 1, 4, None)
+        self.place.out.mkdir(parents=True, exist_ok=True)
+        adapter = save_adapter(family, student.beneath, self.place.out, self._header())
+        control = self._save_control(student)
+        difference = self._check_reload(student, material, adapter)
+        self.progress("evaluate", 2, 4, None)
+        after = Standing.of(student, material, self.settings.sweeps, texts[0], how, self.place.meter)
+        rows["base + LoRA"] = family.generate(texts, seeds, how)
+        self.progress("evaluate", 3, 4, None)
+        improved = gain(before.held_out, after.held_out, material.clips_of(material.held_out))
+        moved = drift(neutral, neutral_samples(family, how))
+        verdict = judge(improved, "its parent" if parent else "the base", after.fidelities, before.fidelities, moved)
+        metrics = self._metrics(student, material, before, after, losses)
+        metrics |= likeness(self.place.meter, family, self.clips, self.settings.cut, rows)
+        metrics |= {"reload_max_abs_diff": difference, "drift": moved, "held_out_gain_error": improved.error}
+        metrics |= {"promoted": verdict.is_promoted, "verdict": list(verdict.reasons)}
+        artefacts = self._write(family, texts, rows, after, losses, metrics)
+        artefacts |= {path.name: path for path in (adapter, *control)}
+        self.progress("evaluate", 4, 4, None)
+        return TrainingResult(artefacts, metrics, material.learned_from)
+
+    def _student(self, family: Family, material: Material) -> Student:
+        """What is to be trained. With a parent, it is checked to begin where the parent ended."""
+        parent = self.lineage.parent
+        if parent is None:
+            return prepare(family, self.settings, material.channels, None)
+        load_adapter(family, parent.adapter)
+        handle = None
+        if parent.control:
+            handle = load_control(parent.control.parent, family.pipeline)
+        wanted = _outputs(family, handle, material)
+        unload_adapter(family)
+        if handle:
+            handle.detach()
+        student = prepare(family, self.settings, material.channels, parent)
+        self._same_output("the parent's adapter, taken over,", _outputs(family, student.control, material), wanted)
+        return student
+
+    def _train(self, student: Student, material: Material) -> list[float]:
+        facts = digest([self.request.run_id, asdict(self.settings), self.base.id, material.learned_from])
+        note_clips(self.place.run, material.learned_from)
+        checkpoints = Checkpoints(self.place.run / "checkpoint.pt", facts)
+        return train_lora(student, material.encoded, material.shares, self.settings, self.progress, checkpoints)
+
+    def _save_control(self, student: Student) -> tuple[Path, ...]:
+        """The projector, and the file that puts it to use."""
+        if student.control is None:
+            return ()
+        script = shutil.copyfile(control_module.__file__, self.place.out / "cliploom_control.py")
+        return student.control.save(self.place.out), script
+
+    def _check_reload(self, student: Student, material: Material, adapter: Path) -> float:
+        """Load what was saved into a fresh pipeline and compare; returns the largest absolute difference."""
+        reloaded = open_base(self.base, self.place.device, getattr(torch, self.settings.precision))
+        load_adapter(reloaded, adapter)
+        control = load_control(adapter.parent, reloaded.pipeline) if student.control else None
+        outputs = [_outputs(student.family, student.control, material), _outputs(reloaded, control, material)]
+        return self._same_output(f"adapter {adapter.name}, loaded into a fresh pipeline,", *outputs)
+
+    def _same_output(self, what: str, given: Tensor, wanted: Tensor) -> float:
+        """The largest difference.
+
+        Raises:
+            Conflict: it is more than rounding.
+        """
+        difference, accepted = (given - wanted).abs().max().item(), TOLERANCES[self.settings.precision]
+        if not difference <= accepted:
+            raise Conflict(
+                f"{what} differs by {difference:g}, at most {accepted:g} is accepted; nothing is published; report the"
+                " versions of diffusers and peft"
+            )
+        return difference
+
+    def _header(self) -> dict[str, Any]:
+        """What the adapter file says of itself."""
+        return {
+            "run_id": self.request.run_id,
+            "concept": self.request.concept,
+            "trigger_word": self.request.token,
+            "stage": self.request.stage,
+            "members_digest": self.request.members_digest,
+            "parent": self.request.parent,
+            "base": self.base.id,
+            "base_label": self.base.label,
+        }
+
+    def _metrics(
+        self, student: Student, material: Material, before: Standing, after: Standing, losses: Sequence[float]
+    ) -> Json:
+        members = self.clips.members
+        return {
+            "base": self.base.id,
+            "base_label": self.base.label,
+            "base_clip_ids": list(self.base.clip_ids),
+            "family": type(student.family).__name__,
+            "settings": asdict(self.settings),
+            "n_clips": len(members),
+            "n_videos": len({clip.video_id for clip in members}),
+            "n_learned_from": len(material.learned_from),
+            "n_pieces": len(material.encoded.latents),
+            "n_held_out_pieces": len(material.held_out),
+            "n_parameters": student.n_parameters,
+            "n_modules": len(student.modules),
+            "channels": list(material.channels),
+            "held_out_loss_before": float(before.held_out.mean()),
+            "held_out_loss_after": float(after.held_out.mean()),
+            "fixed_loss_before": float(before.trained_on.mean()),
+            "fixed_loss_after": float(after.trained_on.mean()),
+            "last_loss": losses[-1],
+            "control_fidelity": after.fidelities,
+            "control_fidelity_before": before.fidelities,
+        }
+
+    def _write(
+        self,
+        family: Family,
+        texts: Sequence[str],
+        rows: Mapping[str, np.ndarray],
+        after: Standing,
+        losses: Sequence[float],
+        metrics: Json,
+    ) -> dict[str, Path]:
+        """The pictures, the losses and the card."""
+        out = self.place.out
+        title = f"run {self.request.run_id[:12]} on {self.base.label}"
+        files = [
+            draw_grid(out / "grid.png", texts, rows, family, title),
+            draw_losses(out / "losses.png", losses, metrics),
+            write_card(out / "README.md", self.request, self.lineage, self.clips.members, metrics),
+        ]
+        if after.sweeps:
+            files.append(draw_sweeps(out / "sweeps.png", after.sweeps, family, texts[0]))
+        (out / "losses.json").write_text(json.dumps({"losses": list(losses)}))
+        return {path.name: path for path in (*files, out / "losses.json")}
+
+
+def generation(family: Family, settings: LoraSettings) -> Generation:
+    """How the samples that a run is judged by are drawn: of the size that it trains on."""
+    rules, side = family.rules, settings.resolution_px
+    width, height = (0, 0) if family.media == "sound" else size_of(side, side, rules.side_px, settings.cut)
+    n_frames = (settings.frames - 1) // rules.frame_step * rules.frame_step + 1
+    return Generation(SAMPLING_STEPS, settings.guidance, width, height, n_frames, settings.duration_s)
 
 
 def _choose_base(
-    settings: LoraSettings,
-    footage: Sequence[TrainingClip],
-    place: Workplace,
-    parent_adapter: Path | None,
-    progress: Progress,
-) -> Base:
-    """The base that the settings name, else the parent's, else a small one of the footage."""
-    parents = adapter_header(parent_adapter).get("cliploom", {}).get("base") if parent_adapter else None
+    request: TrainingRequested, clips: RunClips, place: Workplace, lineage: Lineage, progress: Progress
+) -> tuple[Base, LoraSettings]:
+    """The base that the settings name, else the parent's, else a small one of the footage; with the run's settings,
+    which for a full-size base begin with what its family recommends."""
+    settings = LoraSettings.of(request.settings)
+    adapter = lineage.parent.adapter if lineage.parent else None
+    parents = adapter_header(adapter).get("cliploom", {}).get("base") if adapter else None
     if settings.base is not None:
         base = find_base(settings.base)
         if parents not in (None, base.id):
             raise Conflict(f"the parent adapter was trained on base {parents}, not on {base.id}; name the parent's")
-        return base
-    if parent_adapter is None:
+        recommended = {} if base.is_small else family_of(base).recommended
+        return base, LoraSettings.of({**recommended, **request.settings})
+    if adapter is None:
         small = replace(place.small_base, resolution_px=settings.resolution_px)
-        return small_base(footage, place.bases, small, progress)
+        enough = len(clips.others) >= LEAST_OTHER_CLIPS
+        return small_base(clips.others if enough else clips.footage, place.bases, small, progress), settings
     if not parents or not (place.bases / parents).is_dir():
         raise NotFound(
             f"base {parents or 'unknown'} of the parent adapter is gone from {place.bases.name}/; train a new stage A"
         )
-    return Base.read(place.bases / parents)
+    return Base.read(place.bases / parents), settings
 
 
-def _others(members: Sequence[TrainingClip], footage: Sequence[TrainingClip]) -> Sequence[TrainingClip]:
-    """The footage without the members, unless too little is left for a base."""
-    member_ids = {clip.clip_id for clip in members}
-    others = [clip for clip in footage if clip.clip_id not in member_ids]
-    return others if len(others) >= LEAST_OTHER_CLIPS else footage
-
-
-def _header(request: TrainingRequested, base: Base) -> dict[str, Any]:
-    """What the adapter file says of itself."""
-    return {
-        "run_id": request.run_id,
-        "concept": request.concept,
-        "trigger_word": request.token,
-        "stage": request.stage,
-        "members_digest": request.members_digest,
-        "parent": request.parent,
-        "base": base.id,
-        "base_label": base.label,
-    }
-
-
-def _check_reload(trained: Family, base: Base, adapter: Path, frames: FrameSet, device: str) -> float:
-    """Load the adapter into a fresh pipeline and compare; returns the largest absolute difference."""
-    reloaded = open_base(base, device)
-    reloaded.load_adapter(adapter)
-    difference = reload_difference(trained, reloaded, frames)
-    if not difference <= RELOAD_TOLERANCE:
-        raise Conflict(
-            f"adapter {adapter.name}, loaded into a fresh pipeline, differs by {difference:g}, at most"
-            f" {RELOAD_TOLERANCE:g} is accepted; it is not published; report the versions of diffusers and peft"
-        )
-    return difference
-
-
-def _columns(texts: Sequence[str]) -> list[str]:
-    """The members' commonest texts, ties in alphabetical order."""
-    counts = Counter(texts)
-    return sorted(counts, key=lambda text: (-counts[text], text))[:GRID_COLUMNS]
-
-
-def _real_frames(texts: Sequence[str], frames: FrameSet) -> np.ndarray:
-    """For each text the middle frame of the first clip that bears it: uint8 [N, R, R, 3]."""
-    chosen = []
-    for text in texts:
-        rows = np.flatnonzero(frames.clip_of == frames.texts.index(text))
-        chosen.append(frames.frames_rgb[rows[len(rows) // 2]])
-    return np.stack(chosen)
-
-
-def _metrics(
-    settings: LoraSettings, base: Base, members: Sequence[TrainingClip], frames: FrameSet, trained: TrainedLora
-) -> Json:
-    return {
-        "base": base.id,
-        "base_label": base.label,
-        "base_clip_ids": list(base.clip_ids),
-        "settings": asdict(settings),
-        "n_clips": len(members),
-        "n_videos": len({clip.video_id for clip in members}),
-        "n_frames": len(frames.frames_rgb),
-        "n_held_out_frames": int(frames.held_out.sum()),
-        "n_parameters": trained.n_parameters,
-        "n_modules": len(trained.modules),
-        "held_out_loss_before": trained.held_out_before,
-        "held_out_loss_after": trained.held_out_after,
-        "fixed_loss_before": trained.fixed_before,
-        "fixed_loss_after": trained.fixed_after,
-        "last_loss": trained.losses[-1],
-    }
-
-
-def _write_losses(path: Path, trained: TrainedLora) -> Path:
-    path.write_text(json.dumps(asdict(trained), indent=1))
-    return path
+@torch.no_grad()
+def _outputs(family: Family, control: Any, material: Material) -> Tensor:
+    """What a model says of some held-out pieces, steered by their channels: to be compared between models."""
+    encoded, device = material.encoded, family.denoiser.device
+    rows = next(encoded.batches(material.held_out, CHECKED_PIECES))
+    latents = torch.stack([encoded.latents[row] for row in rows])
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+    times = family.objective.spread_times(latents, len(rows))
+    clips = torch.from_numpy(encoded.clip_of[rows])
+    noised = family.objective.noised(latents, noise, times).to(device)
+    given = (noised, times.to(device), encoded.texts_at(encoded.text_rows[clips, 0], device))
+    if control is None:
+        return family.predict(*given).cpu()
+    at = [material.channels.index(name) for name in control.names]
+    with control.steer_rows(encoded.values[clips][:, at], encoded.present[clips][:, at]):
+        return family.predict(*given).cpu()

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from tokenizers.pre_tokenizers import ByteLevel
@@ -22,9 +23,11 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from store.records import digest
 from trainer.bases import BASE_FILE, SMALL_LABEL, Base
-from trainer.dataset import FrameSet, TrainingClip, gather_frames, held_out_ids, refuse_held
-from trainer.families.sd import StableDiffusion, as_pixels, tokenize
-from trainer.loop import Progress, Told, fit
+from trainer.cutting import fitted, spread
+from trainer.dataset import TrainingClip, draw_shares, held_out_ids, refuse_unfit
+from trainer.families.parts import as_pixels, tokenize
+from trainer.families.sd import StableDiffusion
+from trainer.loop import Progress, Told, drawn, fit
 
 VERSION = 1
 """Of the architecture and training below; a bump makes new bases."""
@@ -42,7 +45,7 @@ class SmallBaseSettings:
     """Steps chosen to take about two minutes of one core (137 s measured on a busy one: 52 clips at 64 px)."""
 
     resolution_px: int = 64
-    frames_per_clip: int = 8
+    per_clip: int = 8
     vae_steps: int = 400
     vae_batch: int = 8
     vae_lr: float = 4e-3
@@ -65,7 +68,7 @@ def small_base(clips: Sequence[TrainingClip], bases: Path, settings: SmallBaseSe
         Conflict: a clip is held.
         InputError: too few clips, or a loss that is not finite.
     """
-    refuse_held(clips)
+    refuse_unfit(clips)
     ordered = sorted(clips, key=lambda clip: clip.clip_id)
     base_id = small_base_id(ordered, settings)
     folder = bases / base_id
@@ -73,14 +76,41 @@ def small_base(clips: Sequence[TrainingClip], bases: Path, settings: SmallBaseSe
         partial = bases / f"{base_id}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        frames = gather_frames(ordered, settings.resolution_px, settings.frames_per_clip)
-        pipeline, losses = _pretrain(frames, settings, progress)
-        pipeline.save_pretrained(partial)
         held_out = held_out_ids([clip.clip_id for clip in ordered])
-        trained_on = tuple(clip.clip_id for clip in ordered if clip.clip_id not in held_out)
-        _label(Base(id=base_id, folder=partial, label=SMALL_LABEL, clip_ids=trained_on), settings, losses)
+        trained_on = [clip for clip in ordered if clip.clip_id not in held_out]
+        pipeline, losses = _pretrain(_Frames.of(trained_on, settings), settings, progress)
+        pipeline.save_pretrained(partial)
+        _label(
+            Base(id=base_id, folder=partial, label=SMALL_LABEL, clip_ids=tuple(c.clip_id for c in trained_on)),
+            settings,
+            losses,
+        )
         partial.rename(folder)
     return Base.read(folder)
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """Frames uint8 [N, R, R, 3] of clips, the clip of each, int64 [N], how often each is drawn, float64 [N], and the
+    clips' texts."""
+
+    frames_rgb: np.ndarray
+    clip_of: Tensor
+    shares: Tensor
+    texts: tuple[str, ...]
+
+    @staticmethod
+    def of(clips: Sequence[TrainingClip], settings: SmallBaseSettings) -> "_Frames":
+        side = settings.resolution_px
+        frames, clip_of, shares = [], [], []
+        for number, (clip, share) in enumerate(zip(clips, draw_shares(clips), strict=True)):
+            loaded = clip.load_frames()
+            rows = spread(len(loaded), settings.per_clip)
+            frames += [fitted(loaded[row], side, side) for row in rows]
+            clip_of += [number] * len(rows)
+            shares += [share / len(rows)] * len(rows)
+        texts = tuple(clip.conditioning for clip in clips)
+        return _Frames(np.stack(frames), torch.tensor(clip_of), torch.tensor(shares, dtype=torch.float64), texts)
 
 
 def small_base_id(clips: Sequence[TrainingClip], settings: SmallBaseSettings) -> str:
@@ -164,26 +194,20 @@ def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(config)
 
 
-def _pretrain(frames: FrameSet, settings: SmallBaseSettings, progress: Progress) -> tuple[Any, dict[str, list[float]]]:
+def _pretrain(frames: _Frames, settings: SmallBaseSettings, progress: Progress) -> tuple[Any, dict[str, list[float]]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         pipeline = _build(frames.texts, settings)
     steps = settings.vae_steps + settings.unet_steps
-    generator = torch.Generator().manual_seed(settings.seed)
-    vae_losses = _fit_vae(
-        pipeline.vae, frames, settings, generator, lambda step, loss: progress("base", step, steps, loss)
-    )
+    vae_losses = _fit_vae(pipeline.vae, frames, settings, lambda step, loss: progress("base", step, steps, loss))
     family = StableDiffusion(pipeline)
     unet_losses = _fit_unet(
-        family, frames, settings, generator, lambda step, loss: progress("base", settings.vae_steps + step, steps, loss)
+        family, frames, settings, lambda step, loss: progress("base", settings.vae_steps + step, steps, loss)
     )
     return pipeline, {"vae": vae_losses, "unet": unet_losses}
 
 
-def _fit_vae(
-    vae: Any, frames: FrameSet, settings: SmallBaseSettings, generator: torch.Generator, told: Told
-) -> list[float]:
-    weights = frames.draw_weights()
+def _fit_vae(vae: Any, frames: _Frames, settings: SmallBaseSettings, told: Told) -> list[float]:
     vae.to(memory_format=torch.channels_last).train()
     n_latent = vae.config.latent_channels
     with torch.no_grad():
@@ -191,17 +215,18 @@ def _fit_vae(
         vae.quant_conv.weight[n_latent:] = 0
         vae.quant_conv.bias[n_latent:] = -6
 
-    def loss_of_step() -> Tensor:
-        rows = torch.multinomial(weights, settings.vae_batch, replacement=True, generator=generator)
+    def loss_of_step(step: int) -> Tensor:
+        generator = drawn(settings.seed, step)
+        rows = torch.multinomial(frames.shares, settings.vae_batch, replacement=True, generator=generator)
         pixels = as_pixels(frames.frames_rgb[rows.numpy()])
         posterior = vae.encode(pixels).latent_dist
         off = vae.decode(posterior.sample(generator)).sample - pixels
         coarse = avg_pool2d(off, 4).abs().mean()
         return off.abs().mean() + off.square().mean() + COARSE_WEIGHT * coarse + KL_WEIGHT * posterior.kl().mean()
 
-    losses = fit(vae.parameters(), loss_of_step, settings.vae_steps, settings.vae_lr, told)
+    losses = fit(list(vae.parameters()), loss_of_step, settings.vae_steps, settings.vae_lr, told)
     vae.to(memory_format=torch.contiguous_format).requires_grad_(False).eval()
-    _normalise_latents(vae, as_pixels(frames.frames_rgb[~frames.held_out]))
+    _normalise_latents(vae, as_pixels(frames.frames_rgb))
     return losses
 
 
@@ -221,24 +246,22 @@ def _normalise_latents(vae: Any, pixels: Tensor) -> None:
     into.bias[n:] -= 2 * deviation.log()
 
 
-def _fit_unet(
-    family: StableDiffusion, frames: FrameSet, settings: SmallBaseSettings, generator: torch.Generator, told: Told
-) -> list[float]:
+def _fit_unet(family: StableDiffusion, frames: _Frames, settings: SmallBaseSettings, told: Told) -> list[float]:
     """UNet and text encoder together, by the loss that adapters are trained with."""
-    weights = frames.draw_weights()
-    latents = family.encode_frames(frames.frames_rgb)
+    latents = family.encode_media(frames.frames_rgb)
     text_encoder, unet = family.pipeline.text_encoder, family.denoiser
     token_ids = tokenize(family.pipeline.tokenizer, [*frames.texts, ""])
-    clip_of, empty = torch.from_numpy(frames.clip_of), len(frames.texts)
+    empty = len(frames.texts)
     for module in (text_encoder, unet):
         module.requires_grad_(True).train()
 
-    def loss_of_step() -> Tensor:
-        rows = torch.multinomial(weights, settings.unet_batch, replacement=True, generator=generator)
+    def loss_of_step(step: int) -> Tensor:
+        generator = drawn(settings.seed + 1, step)
+        rows = torch.multinomial(frames.shares, settings.unet_batch, replacement=True, generator=generator)
         dropped = torch.rand(settings.unet_batch, generator=generator) < settings.caption_dropout
-        states = text_encoder(token_ids[clip_of[rows].masked_fill(dropped, empty)]).last_hidden_state
+        states = text_encoder(token_ids[frames.clip_of[rows].masked_fill(dropped, empty)]).last_hidden_state
         noise = torch.randn(latents[rows].shape, generator=generator)
-        times = family.sample_times(settings.unet_batch, generator)
+        times = family.objective.sample_times(noise, generator)
         return family.loss(latents[rows], noise, times, {"encoder_hidden_states": states}).mean()
 
     parameters = [*unet.parameters(), *text_encoder.parameters()]

@@ -97,7 +97,7 @@ async def open_road(
         "persist": persist,
         "curate": lambda: Curate(place.data, place.concepts, place.profile, clock),
         "schedule": lambda: Schedule(store, clock),
-        "train": lambda: Train(store, place.data, place.unfinished, clock),
+        "train": lambda: Train(store, place.data, place.unfinished, place.device, clock),
         "snapshot": lambda: Snapshot(store, snapshots),
     }
     if "embed" in names:

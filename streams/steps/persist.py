@@ -44,7 +44,7 @@ from streams.annotating import Annotating
 from streams.publish import Tombstone
 from streams.runner import Failure, Publish, Step
 from streams.topics import TOPICS
-from trainer.bases import discard_bases
+from trainer.leftovers import Leftovers
 
 _CALIBRATED = "the control vectors were calibrated"
 _MAINTAIN_EVERY_WRITES = 100
@@ -225,7 +225,7 @@ class Persist(Step):
 
     def _remove(self, removal: RemovalRequested) -> RemovalDone:
         proof = remove(self._store, removal, self._snapshots, self._clock())
-        discarded = discard_bases(self._data / "bases", proof.clip_ids)
+        discarded = Leftovers(self._data).forget(proof.clip_ids)
         return proof.model_copy(update={"bases": tuple(discarded)})
 
 

@@ -20,10 +20,10 @@ class Train(Step):
     name: ClassVar[str] = "train"
     reads: ClassVar[tuple[str, ...]] = (TrainingRequested.topic,)
 
-    def __init__(self, store: Store, data: Path, unfinished: Path, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, data: Path, unfinished: Path, device: str, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._clock = clock
-        self._child = Child("train", "streams.workers.train", str(data), unfinished)
+        self._child = Child("train", "streams.workers.train", str(data), unfinished, device)
 
     async def process(self, records: Sequence[Record], publish: Publish) -> dict[int, Failure]:
         for request in records:

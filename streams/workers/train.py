@@ -1,32 +1,51 @@
 """Trains a LoRA for a request and puts what came of it into media storage."""
 
 import json
+import shutil
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from processors.clip_media import read_sound, read_video
 from processors.decode import read_samples
+from processors.device import choose_device
 from store.clips import ClipRow
 from store.errors import InputError
-from store.records import Control, TrainingFinished, TrainingProgress, TrainingRequested, utc_now
+from store.records import Control, TrainingFinished, TrainingProgress, TrainingRequested, digest, utc_now
 from store.store import Store
+from trainer.adapters import ADAPTER_FILE
 from trainer.card import Lineage
+from trainer.control import CONTROL_FILE
 from trainer.dataset import TrainingClip
-from trainer.families.base import ADAPTER_FILE
+from trainer.leftovers import Leftovers
+from trainer.lora import Parent
+from trainer.material import RunClips
 from trainer.run import Workplace, run_training
 
+_TELL_EVERY_S = 0.5
+"""Chosen: a record of progress twice a second is enough for a bar."""
 
-def make_worker(data: str, unfinished: Path) -> Callable[[TrainingRequested, Callable[[Any], None]], TrainingFinished]:
-    """A worker that emits `TrainingProgress` records and gives the run's end."""
-    store = Store.open(data)
+
+def make_worker(
+    data: str, unfinished: Path, device: str
+) -> Callable[[TrainingRequested, Callable[[Any], None]], TrainingFinished]:
+    """A worker that emits `TrainingProgress` records and gives the run's end. A run that was stopped goes on where its
+    last checkpoint is when it is requested again."""
+    store, left = Store.open(data), Leftovers(Path(data))
+    on = choose_device(device)
 
     def work(request: TrainingRequested, emit: Callable[[Any], None]) -> TrainingFinished:
+        run = left.runs / request.run_id
         with tempfile.TemporaryDirectory(dir=unfinished) as out:
-            return train(store, Workplace(bases=Path(data, "bases"), out=Path(out)), request, emit)
+            place = Workplace(bases=left.bases, kept=left.kept, run=run, out=Path(out), device=on)
+            finished = train(store, place, request, emit)
+        shutil.rmtree(run, ignore_errors=True)
+        return finished
 
     return work
 
@@ -39,25 +58,37 @@ def train(
     Raises:
         InputError: no member is open any more, or one was closed while training; also what `run_training` raises.
     """
-    members = open_members(store, request)
-    footage = [_training_clip(store, row) for row in store.clips.select(where="verdict = 'keep'")]
+    footage = {row["clip_id"]: _training_clip(store, row) for row in store.clips.select(where="verdict = 'keep'")}
+    parent = _parent_run(store, request)
+    clips = RunClips(
+        members=_open_members(store, request, footage),
+        earlier=[footage[one] for one in (parent or {}).get("clip_ids", ()) if one in footage],
+        footage=list(footage.values()),
+    )
+
+    last: tuple[str, float] = ("", 0.0)
 
     def progress(phase: str, step: int, steps: int, loss: float | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if phase == last[0] and step < steps and now - last[1] < _TELL_EVERY_S:
+            return
+        last = (phase, now)
         told = {"run_id": request.run_id, "phase": phase, "step": step, "steps": steps, "loss": loss}
         emit(TrainingProgress.model_validate(told))
 
     with ExitStack() as files:
-        parent = _parent_adapter(store, request)
         concept = store.concepts.get(request.concept) or {}
         lineage = Lineage(
             definition=concept.get("definition", {}),
             recipe=concept.get("recipe", ""),
             snapshot=None,
-            parent_adapter=files.enter_context(store.media.local_file(parent)) if parent else None,
+            parent=_parent_files(store, parent, place.out, files) if parent else None,
             trained_at=request.requested_at,
         )
-        result = run_training(request, members, footage, place, lineage, progress)
-    learned_from = {clip.clip_id for clip in members} | set(result.metrics["base_clip_ids"])
+        result = run_training(request, clips, place, lineage, progress)
+    learned_from = {*result.clip_ids, *result.metrics["base_clip_ids"]}
+    learned_from |= set((parent or {}).get("clip_ids", ()))
     closed = learned_from - {row["clip_id"] for row in store.clips.select(where="verdict = 'keep'", columns=[])}
     if closed:
         raise InputError(f"{len(closed)} of the clips were removed or held while the run trained; ask for it again")
@@ -76,7 +107,7 @@ def train(
     )
 
 
-def open_members(store: Store, request: TrainingRequested) -> list[TrainingClip]:
+def _open_members(store: Store, request: TrainingRequested, footage: Mapping[str, TrainingClip]) -> list[TrainingClip]:
     """The manifest's eligible clips that are, at this moment, still there and still open to use.
 
     Raises:
@@ -84,8 +115,7 @@ def open_members(store: Store, request: TrainingRequested) -> list[TrainingClip]
     """
     manifest = json.loads(store.media.read(request.members_key))
     wanted = [member["clip_id"] for member in manifest if member["eligible"]]
-    rows = store.clips.get_many(wanted)
-    members = [_training_clip(store, rows[id_]) for id_ in wanted if id_ in rows and rows[id_]["verdict"] == "keep"]
+    members = [footage[clip_id] for clip_id in wanted if clip_id in footage]
     if not members:
         raise InputError(f"concept {request.concept!r}: none of its {len(wanted)} clips is open to use any more")
     return members
@@ -95,6 +125,14 @@ def _training_clip(store: Store, row: ClipRow) -> TrainingClip:
     def load_frames() -> np.ndarray:
         return read_samples(store.media.read(row["samples_key"]), row["clip_id"]).frames_rgb
 
+    def load_video(frame_rate: float) -> np.ndarray:
+        with store.media.local_file(row["media_key"]) as path:
+            return read_video(path, frame_rate)
+
+    def load_sound(rate_hz: int, channels: int) -> np.ndarray:
+        with store.media.local_file(row["media_key"]) as path:
+            return read_sound(path, rate_hz, channels)
+
     return TrainingClip(
         clip_id=row["clip_id"],
         video_id=row["video_id"],
@@ -103,16 +141,32 @@ def _training_clip(store: Store, row: ClipRow) -> TrainingClip:
         conditioning=row["conditioning"],
         control=Control.model_validate(row["control"]),
         load_frames=load_frames,
+        load_video=load_video,
+        load_sound=load_sound,
+        media=digest([row["samples_key"], row["media_key"]]),
         held_for=tuple(row["held_for"]),
         caption=row.get("caption"),
+        alternatives=tuple((one["text"], one["weight"]) for one in row["alternatives"] or ()),
+        identities=tuple(sorted({one["identity"] for one in row["identity_ids"] or ()} - {None})),
     )
 
 
-def _parent_adapter(store: Store, request: TrainingRequested) -> str | None:
-    """Media key of the adapter that the run starts from."""
+def _parent_run(store: Store, request: TrainingRequested) -> Mapping[str, Any] | None:
+    """The run whose adapter this one starts from."""
     if request.parent is None:
         return None
     run = store.runs.get(request.parent)
     if run is None or run["status"] != "succeeded":
         raise InputError(f"parent run {request.parent} has no adapter to start from; train stage A first")
-    return run["artefacts"][ADAPTER_FILE]
+    return run
+
+
+def _parent_files(store: Store, run: Mapping[str, Any], out: Path, files: ExitStack) -> Parent:
+    """The parent's files, side by side under their own names, as those who load them expect."""
+    folder = Path(files.enter_context(tempfile.TemporaryDirectory(dir=out)))
+    found = {}
+    for name in (ADAPTER_FILE, CONTROL_FILE):
+        if name in run["artefacts"]:
+            with store.media.local_file(run["artefacts"][name]) as path:
+                found[name] = Path(shutil.copyfile(path, folder / name))
+    return Parent(found[ADAPTER_FILE], found.get(CONTROL_FILE))

@@ -9,7 +9,7 @@ from trainer.dataset import TrainingClip
 from trainer.smallbase import SmallBaseSettings
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-TINY = SmallBaseSettings(resolution_px=32, frames_per_clip=3, vae_steps=160, vae_batch=4, unet_steps=80, unet_batch=4)
+TINY = SmallBaseSettings(resolution_px=32, per_clip=3, vae_steps=160, vae_batch=4, unet_steps=80, unet_batch=4)
 COLOURS_RGB = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 200), "yellow": (210, 190, 20)}
 
 
@@ -25,8 +25,13 @@ def disc_frames(colour: str, n_frames: int, seed: int, size: tuple[int, int] = (
     return frames
 
 
+def no_sound(rate_hz: int, channels: int) -> np.ndarray:
+    """What a silent clip gives."""
+    return np.zeros((channels, 0), np.float32)
+
+
 def made_clip(number: int, colour: str, held_for: tuple[str, ...] = ()) -> TrainingClip:
-    """Clip `number` of the video of its colour."""
+    """Clip `number` of the video of its colour, which moves at 8 frames a second for two seconds."""
     return TrainingClip(
         clip_id=f"clip{number:02d}",
         video_id=f"video-{colour}",
@@ -35,6 +40,9 @@ def made_clip(number: int, colour: str, held_for: tuple[str, ...] = ()) -> Train
         conditioning=f"wide shot, {colour} ground, low motion",
         control=Control(names=("arousal",), values=(0.0,), present=(False,)),
         load_frames=lambda: disc_frames(colour, 4, number),
+        load_video=lambda rate: disc_frames(colour, round(2 * rate), number),
+        load_sound=no_sound,
+        media=f"{colour} {number}",
         held_for=held_for,
     )
 

@@ -1,0 +1,156 @@
+"""Clips as a denoiser reads them, computed once and kept: latents by clip, states by text.
+
+What is kept is named by all that it depends on: the bytes of the clip's media, the base, and how clips are cut; or the
+base and the text. So it is never stale, and a run that was killed, or the next one, encodes only what is new. Latents
+lie in a folder of their clip: where the clip is removed, they go with it (`trainer.leftovers`).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from store.records import digest
+from trainer.cutting import CutSettings, cut_clip
+from trainer.dataset import TrainingClip, control_rows
+from trainer.families.base import Family, Texts
+from trainer.leftovers import TEXTS
+from trainer.loop import Progress
+
+VERSION = 1
+"""Of how clips are cut and encoded; a bump encodes them again."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The pieces of clips, N of them, of several sizes.
+
+    latents: float32, one of each piece. clip_of: int64 [N], by number of the clip. texts: states of all distinct texts,
+    and of the empty one in the last row. text_rows, text_shares: [clips, K], which of them describe each clip and how
+    often. values, present: float32 [clips, C], the control channels.
+    """
+
+    latents: tuple[Tensor, ...]
+    clip_of: np.ndarray
+    texts: Texts
+    text_rows: Tensor
+    text_shares: Tensor
+    values: Tensor
+    present: Tensor
+
+    @property
+    def empty_text(self) -> int:
+        """Row of the empty text."""
+        return max(len(states) for states in self.texts.values()) - 1
+
+    def texts_at(self, rows: Tensor, device: torch.device) -> Texts:
+        """The denoiser's text arguments for `rows` of `texts`."""
+        return {name: states[rows].to(device) for name, states in self.texts.items()}
+
+    def batches(self, rows: Iterable[int], at_most: int) -> Iterator[list[int]]:
+        """Rows in batches of one size of latents."""
+        of_size: dict[tuple[int, ...], list[int]] = {}
+        for row in rows:
+            of_size.setdefault(tuple(self.latents[row].shape), []).append(row)
+        for same in of_size.values():
+            yield from (same[start : start + at_most] for start in range(0, len(same), at_most))
+
+
+class Kept:
+    """What was encoded with one base, in a folder.
+
+    Args:
+        folder: of all that is kept, for every base.
+        base_id: of the base's content.
+    """
+
+    def __init__(self, folder: Path, base_id: str) -> None:
+        self._folder = folder
+        self._base = base_id
+
+    def latents(self, clip: TrainingClip, family: Family, settings: CutSettings) -> Tensor:
+        """Latents float32 [n, ...] of a clip's pieces."""
+        name = digest([VERSION, self._base, clip.media, asdict(settings)])[:32]
+        path = self._folder / clip.clip_id / f"{name}.safetensors"
+        known = _read(path)
+        if known is None:
+            known = {"latents": family.encode_media(cut_clip(clip, family, settings))}
+            _write(path, known)
+        return known["latents"]
+
+    def texts(self, texts: Sequence[str], family: Family) -> Texts:
+        """States of each text."""
+        paths = [self._folder / TEXTS / f"{digest([VERSION, self._base, text])[:32]}.safetensors" for text in texts]
+        known = [_read(path) for path in paths]
+        missing = [row for row, one in enumerate(known) if one is None]
+        if missing:
+            states = family.encode_texts([texts[row] for row in missing])
+            for at, row in enumerate(missing):
+                known[row] = own = {name: tensor[at : at + 1] for name, tensor in states.items()}
+                _write(paths[row], own)
+        told = [one for one in known if one is not None]
+        return {name: torch.cat([one[name] for one in told]) for name in told[0]}
+
+
+def encode(
+    clips: Sequence[TrainingClip],
+    texts_of: Sequence[Sequence[tuple[str, float]]],
+    channels: Sequence[str],
+    family: Family,
+    settings: CutSettings,
+    kept: Kept,
+    progress: Progress,
+) -> Encoded:
+    """Encode clips, or take what was kept of them.
+
+    Args:
+        texts_of: for each clip its texts with their weights, the likeliest first.
+        channels: names of the control channels.
+
+    Raises:
+        InputError: a clip's media are broken.
+    """
+    latents: list[Tensor] = []
+    clip_of: list[int] = []
+    for number, clip in enumerate(clips):
+        pieces = kept.latents(clip, family, settings)
+        latents += pieces.unbind()
+        clip_of += [number] * len(pieces)
+        progress("encode", number + 1, len(clips), None)
+    distinct = sorted({text for texts in texts_of for text, _ in texts})
+    most = max(len(texts) for texts in texts_of)
+    rows = torch.zeros(len(clips), most, dtype=torch.int64)
+    shares = torch.zeros(len(clips), most)
+    for number, texts in enumerate(texts_of):
+        for column, (text, weight) in enumerate(texts):
+            rows[number, column], shares[number, column] = distinct.index(text), weight
+    values, present = control_rows(clips, channels)
+    return Encoded(
+        latents=tuple(latents),
+        clip_of=np.array(clip_of),
+        texts=kept.texts([*distinct, ""], family),
+        text_rows=rows,
+        text_shares=shares,
+        values=torch.from_numpy(values),
+        present=torch.from_numpy(present),
+    )
+
+
+def _read(path: Path) -> dict[str, Tensor] | None:
+    """The tensors of a file; None where there is none, or a broken one."""
+    try:
+        return load_file(path)
+    except (FileNotFoundError, SafetensorError):
+        return None
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, unfinished)
+    unfinished.replace(path)

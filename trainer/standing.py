@@ -1,0 +1,68 @@
+"""How a student does at one moment: its losses on fixed noise, how it follows control, how it looks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from store.records import Json
+from trainer.cutting import CutSettings, cut_clip
+from trainer.evaluation import Sweep, flicker, likeness_gap, most_varied, sweep
+from trainer.families.base import Family, Generation
+from trainer.lora import Student, fixed_losses
+from trainer.material import Material, RunClips
+from trainer.measuring import Meter
+
+_COMPARED_CLIPS = 24
+"""Chosen: members, and others, that samples are compared with; a frame each."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """held_out, trained_on: losses float64 [pieces, times] of members. sweeps: of control channels."""
+
+    held_out: np.ndarray
+    trained_on: np.ndarray
+    sweeps: tuple[Sweep, ...]
+
+    @property
+    def fidelities(self) -> dict[str, float]:
+        """Channel to rank correlation, of those that could be measured."""
+        return {one.channel: one.fidelity for one in self.sweeps if one.fidelity is not None}
+
+    @staticmethod
+    def of(student: Student, material: Material, n_sweeps: int, text: str, how: Generation, meter: Meter) -> "Standing":
+        """Measure a student; of its channels the `n_sweeps` that vary most in the clips."""
+        sweeps = []
+        if student.control is not None:
+            encoded = material.encoded
+            chosen = most_varied(encoded.values.numpy(), encoded.present.numpy(), student.control.names, n_sweeps)
+            sweeps = [sweep(student.family, student.control, one, text, how, meter) for one in chosen]
+        losses = [fixed_losses(student, material.encoded, rows) for rows in (material.held_out, material.trained_on)]
+        return Standing(losses[0], losses[1], tuple(sweeps))
+
+
+def likeness(meter: Meter, family: Family, clips: RunClips, cut: CutSettings, rows: Mapping[str, np.ndarray]) -> Json:
+    """Whether samples came nearer to the concept's clips than to the others, and how videos flicker against footage.
+
+    Args:
+        rows: samples by what drew them; the first is the base, the last the adapter.
+    """
+    own, others = (
+        [cut_clip(clip, family, cut)[:1] for clip in some[:_COMPARED_CLIPS]] for some in (clips.members, clips.others)
+    )
+    vectors = [
+        np.concatenate([meter.likeness(one, family) for one in some]) if some else np.zeros((0, 1))
+        for some in (own, others)
+    ]
+    drawn = {name: rows[name] for name in (next(iter(rows)), list(rows)[-1])}
+    gaps = [likeness_gap(meter.likeness(samples, family), *vectors) for samples in drawn.values()]
+    told: Json = {"likeness_gap_before": gaps[0], "likeness_gap_after": gaps[1]}
+    if family.media == "video":
+        before, after = (flicker(samples) for samples in drawn.values())
+        told |= {
+            "flicker_before": before,
+            "flicker_after": after,
+            "flicker_footage": float(np.mean([flicker(one) for one in own])),
+        }
+    return told
