@@ -191,8 +191,7 @@ def unload_adapter(family: Family) -> None:
     """Take every adapter off the denoiser."""
     recurse_remove_peft_layers(family.denoiser)
     for name in ("peft_config", "_hf_peft_config_loaded"):
-        if hasattr(family.denoiser, name):
-            delattr(family.denoiser, name)
+        vars(family.denoiser).pop(name, None)
 
 
 def read_adapter(path: Path) -> Adapter:
