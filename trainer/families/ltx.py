@@ -42,7 +42,7 @@ class LTX(Family):
         "batch": 1,
         "guidance": 3.0,
     }
-    """LTX-Video-Trainer's, with little memory; guidance is the pipeline's own."""
+    """LTX-Video-Trainer's; guidance is the pipeline's own."""
 
     @property
     def rules(self) -> Rules:
