@@ -16,9 +16,23 @@ def as_pixels(frames_rgb: np.ndarray) -> Tensor:
     return torch.from_numpy(frames_rgb).movedim(-1, -3).float() / 127.5 - 1
 
 
+def as_frames(drawn: np.ndarray) -> np.ndarray:
+    """Frames float [..., H, W, 3] in [0, 1], as pipelines give them, as uint8."""
+    return (np.clip(drawn, 0, 1) * 255).round().astype(np.uint8)
+
+
 def in_batches(inputs: Any, encode: Callable[[Any], Tensor], size: int = ENCODE_BATCH) -> Tensor:
     """`encode` over parts of a sequence; float32 on the CPU, joined along the first axis."""
     return torch.cat([encode(inputs[i : i + size]).float().cpu() for i in range(0, len(inputs), size)])
+
+
+def video_latents(vae: Any, videos: np.ndarray) -> Tensor:
+    """Modes float32 [N, C, T, H, W] on the CPU, not scaled, of videos uint8 [N, T, H, W, 3], each encoded alone."""
+    return in_batches(
+        videos,
+        lambda part: vae.encode(as_pixels(part).transpose(1, 2).to(vae.device, vae.dtype)).latent_dist.mode(),
+        size=1,
+    )
 
 
 def seeded(seeds: Sequence[int]) -> list[torch.Generator]:

@@ -160,7 +160,8 @@ def test_the_estimate_of_the_clean_latents_follows_from_the_target(family, examp
     share = objective.noise_share(objective.spread_times(batch.latents, 8))
     assert share.min() >= 0.0
     assert share.max() <= 1.0
-    assert share.max() > 0.7 > 0.3 > share.min()
+    assert share.max() > 0.7
+    assert share.max() - share.min() > 0.3  # Shifted times are mostly of much noise.
 
 
 def test_it_draws_what_its_pipeline_draws_and_the_same_from_the_same_seeds(family, example):

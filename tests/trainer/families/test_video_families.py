@@ -1,0 +1,94 @@
+"""What is particular to video families: what their denoisers read, the sizes that they take, names in ComfyUI."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from store.errors import ModelUnavailable
+from trainer.adapters import add_adapter, read_adapter, save_adapter
+from trainer.bases import Base
+from trainer.families.base import Family, Rules
+from trainer.families.wan import Wan
+from trainer.opening import open_base
+
+
+def opened(name: str, folder: Path) -> Any:
+    """The tiny base of that name and the module that tells of it."""
+    example = import_module(f"tests.trainer.families.tiny.{name}")
+    example.build(folder)
+    return open_base(Base.read(folder), "cpu"), example
+
+
+def first_read(family: Family, work: Callable[[], Any]) -> dict[str, Any]:
+    """Arguments of the denoiser's first call while `work` runs, by name."""
+    calls: list[dict[str, Any]] = []
+    named = inspect.signature(family.denoiser.forward)
+    noting = family.denoiser.register_forward_pre_hook(
+        lambda _, args, kwargs: calls.append(named.bind(*args, **kwargs).arguments), with_kwargs=True
+    )
+    work()
+    noting.remove()
+    return {name: value for name, value in calls[0].items() if name not in ("return_dict", "attention_kwargs")}
+
+
+@pytest.mark.parametrize(("name", "config"), [("ltx", {}), ("wan", {}), ("wan", {"expand_timesteps": True})])
+def test_training_gives_the_denoiser_what_drawing_gives_it(name, config, tmp_path):
+    family, example = opened(name, tmp_path)
+    family.pipeline.register_to_config(**config)
+    drawing = first_read(family, lambda: family.generate(example.TEXTS, (3, 4), replace(example.HOW, guidance=1.0)))
+    shape = family.encode_media(example.media()).shape[1:]
+    noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in (3, 4)])
+    times = drawing["timestep"].view(2, -1)[:, 0] / 1000
+    training = first_read(family, lambda: family.predict(noise, times, family.encode_texts(example.TEXTS)))
+    assert training.keys() == drawing.keys()
+    for argument, value in drawing.items():
+        if isinstance(value, torch.Tensor):
+            assert value.shape == training[argument].shape, argument
+            assert torch.allclose(value.float(), training[argument].float()), argument
+        else:
+            assert value == training[argument], argument
+
+
+@pytest.mark.parametrize(("name", "rules"), [("ltx", Rules(32, 8, 25)), ("wan", Rules(16, 4, 16))])
+def test_the_rules_are_those_of_the_loaded_base(name, rules, tmp_path):
+    family, _ = opened(name, tmp_path)
+    assert family.rules == rules
+
+
+def test_longer_videos_are_trained_at_noisier_times_where_the_base_draws_them_so(tmp_path):
+    objective = opened("ltx", tmp_path)[0].objective
+    short, long = (objective.spread_times(torch.empty(1, 8, n, 16, 16), 1).item() for n in (4, 16))
+    # Medians of 1024 and 4096 tokens: 1 / (1 + exp(-shift)) of the schedule's two ends.
+    assert short == pytest.approx(1 / (1 + 2.718281828**-0.95), abs=1e-5)
+    assert long == pytest.approx(1 / (1 + 2.718281828**-2.05), abs=1e-5)
+
+
+def test_a_wan_of_two_denoisers_is_refused(tmp_path):
+    family, _ = opened("wan", tmp_path)
+    family.pipeline.register_modules(transformer_2=family.denoiser)
+    with pytest.raises(ModelUnavailable, match="two denoisers"):
+        Wan(family.pipeline)
+
+
+def test_wan_has_the_names_that_its_original_code_gives_its_modules(tmp_path):
+    """diffusers reads them too, so that it can be asked which of its own they are."""
+    family, _ = opened("wan", tmp_path)
+    add_adapter(family, 2, 2, "conditioning", 0)
+    layers = read_adapter(save_adapter(family, None, tmp_path, {})).layers
+    renamed = {}
+    for name, tensor in layers.items():
+        module, _, matrix = name.removeprefix("transformer.").partition(".lora_")
+        renamed[f"{family.comfy_name(module)}.lora_{matrix}"] = tensor
+    save_file(renamed, tmp_path / "comfy.safetensors")
+    read = family.pipeline.lora_state_dict(tmp_path, weight_name="comfy.safetensors", local_files_only=True)
+    assert read.keys() == layers.keys()
+    assert all(torch.equal(read[name], tensor) for name, tensor in layers.items())
+    assert family.comfy_name("blocks.0.attn2.to_q") == "diffusion_model.blocks.0.cross_attn.q"
+    assert family.comfy_name("proj_out") is None
