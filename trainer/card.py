@@ -52,17 +52,37 @@ def _heading(request: TrainingRequested, metrics: Json) -> str:
         if request.token
         else ""
     )
+    where = "cross-attention" + (
+        " and conditioning pathway" if metrics["settings"]["targets"] == "conditioning" else ""
+    )
     return f"""# LoRA of {request.concept}, stage {request.stage}
 
-Low-rank adapter on the cross-attention of **{metrics["base_label"]}** (`{metrics["base"]}`). Load it with diffusers:
+Low-rank adapter on the {where} of **{metrics["base_label"]}** (`{metrics["base"]}`). Load it with diffusers:
 
 ```python
-pipeline = StableDiffusionPipeline.from_pretrained(base_folder)
-pipeline.load_lora_weights(folder, weight_name="{ADAPTER_FILE}")
+{_loading(metrics)}
 ```
 
-{trigger}`grid.png` shows footage, base and adapter from the same seeds; `losses.png` the training.
+{trigger}`report.html` tells how it did, with samples of the base and the adapter from the same seeds.
 """
+
+
+def _loading(metrics: Json) -> str:
+    lines = [
+        f"pipeline = {metrics['pipeline']}.from_pretrained(base_folder)",
+        f'pipeline.load_lora_weights(folder, weight_name="{ADAPTER_FILE}")',
+    ]
+    if metrics["channels"]:
+        first = metrics["channels"][0]
+        lines += [
+            "",
+            f"from cliploom_control import load_control  # beside this file; channels: {', '.join(metrics['channels'])}",
+            "",
+            "control = load_control(folder, pipeline)",
+            f"with control.steer({first}=0.8, strength=1.0):  # each from -1 to 1; what is not named is left alone",
+            '    sample = pipeline("...")',
+        ]
+    return "\n".join(lines)
 
 
 def _lineage(request: TrainingRequested, lineage: Lineage, metrics: Json) -> str:

@@ -32,6 +32,7 @@ from trainer.material import Material, RunClips, gather
 from trainer.measuring import Meter
 from trainer.opening import family_of, open_base
 from trainer.pictures import draw_grid, draw_losses, draw_sweeps
+from trainer.report import write_report
 from trainer.settings import LoraSettings
 from trainer.smallbase import SmallBaseSettings, small_base
 from trainer.standing import Standing, likeness
@@ -232,7 +233,7 @@ class _Run:
             "base": self.base.id,
             "base_label": self.base.label,
             "base_clip_ids": list(self.base.clip_ids),
-            "family": type(student.family).__name__,
+            "pipeline": student.family.pipeline_class.__name__,
             "settings": asdict(self.settings),
             "n_clips": len(members),
             "n_videos": len({clip.video_id for clip in members}),
@@ -263,13 +264,15 @@ class _Run:
         """The pictures, the losses and the card."""
         out = self.place.out
         title = f"run {self.request.run_id[:12]} on {self.base.label}"
+        pictures = {"Samples from the same seeds": draw_grid(out / "grid.png", texts, rows, family, title)}
+        if after.sweeps:
+            pictures["Control alone"] = draw_sweeps(out / "sweeps.png", after.sweeps, family, texts[0])
+        pictures["Loss"] = draw_losses(out / "losses.png", losses, metrics)
         files = [
-            draw_grid(out / "grid.png", texts, rows, family, title),
-            draw_losses(out / "losses.png", losses, metrics),
+            *pictures.values(),
+            write_report(out / "report.html", self.request, metrics, pictures, texts, rows, family),
             write_card(out / "README.md", self.request, self.lineage, self.clips.members, metrics),
         ]
-        if after.sweeps:
-            files.append(draw_sweeps(out / "sweeps.png", after.sweeps, family, texts[0]))
         (out / "losses.json").write_text(json.dumps({"losses": list(losses)}))
         return {path.name: path for path in (*files, out / "losses.json")}
 

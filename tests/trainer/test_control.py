@@ -91,7 +91,6 @@ def test_a_file_holds_all_of_it_and_another_file_is_refused(projector, tmp_path)
 def test_its_file_stands_alone(tmp_path):
     alone = tmp_path / "cliploom_control.py"
     alone.write_text(Path(trainer.control.__file__).read_text())
-    run = subprocess.run(
-        [sys.executable, "-c", "import cliploom_control, sys; assert 'store' not in sys.modules"], cwd=tmp_path
-    )
+    program = "import cliploom_control, sys; assert 'store' not in sys.modules"
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path)
     assert run.returncode == 0

@@ -71,9 +71,8 @@ def test_what_was_encoded_is_kept_and_only_what_is_new_is_encoded(family, tmp_pa
     def unread() -> np.ndarray:
         raise AssertionError("read again")
 
-    again = encoded(
-        [*(replace(clip, load_frames=unread) for clip in clips[:2]), clips[2]], family, Kept(tmp_path, "base")
-    )
+    known = [replace(clip, load_frames=unread) for clip in clips[:2]]
+    again = encoded([*known, clips[2]], family, Kept(tmp_path, "base"))
     assert (family.media_encoded, len(family.texts_encoded)) == (6, 3)
     assert all(torch.equal(one, other) for one, other in zip(first.latents, again.latents, strict=False))
 

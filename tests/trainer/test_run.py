@@ -4,35 +4,53 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from store.errors import Conflict, InputError, NotFound
+from store.records import Control
 from tests.trainer.made_discs import NOW, TINY, made_clip, made_request, silent
+from trainer import opening
+from trainer.adapters import ADAPTER_FILE, adapter_header
 from trainer.bases import SMALL_LABEL
 from trainer.card import Lineage
-from trainer.dataset import held_out_ids
-from trainer.families.base import ADAPTER_FILE, Texts, adapter_header
+from trainer.control import CONTROL_FILE
+from trainer.dataset import TrainingClip, held_out_ids
+from trainer.families.base import Texts
 from trainer.families.sd import StableDiffusion
-from trainer.opening import FAMILIES
+from trainer.lora import Parent
+from trainer.material import RunClips
 from trainer.run import TrainingResult, Workplace, run_training
 
-QUICK = {"resolution_px": 32, "frames_per_clip": 3, "steps": 20, "batch": 4, "lr": 1e-2}
+QUICK = {"resolution_px": 32, "per_clip": 3, "sweeps": 1, "steps": 20, "batch": 4, "lr": 1e-2}
 LINEAGE = Lineage(
     definition={"name": "red_ground", "query": "ground = red"},
     recipe="rec1pe",
     snapshot=None,
-    parent_adapter=None,
+    parent=None,
     trained_at=NOW,
 )
+
+
+def bright(number: int) -> TrainingClip:
+    """A clip of the concept that says how bright it is."""
+    told = Control(names=("brightness", "tension"), values=((number - 24) / 4, 0.0), present=(True, False))
+    return replace(made_clip(number, "yellow"), control=told)
+
+
+def workplace(bases: Path, folder: Path, **more: object) -> Workplace:
+    """All folders of a run but the bases' below one."""
+    return Workplace(bases=bases, kept=folder / "kept", run=folder / "run", out=folder / "out", **more)
 
 
 @pytest.fixture(scope="module")
 def members():
     """The concept: nine clips of two sources."""
-    clips = [made_clip(number, "yellow") for number in range(20, 29)]
+    clips = [bright(number) for number in range(20, 29)]
     return [*clips[:-1], replace(clips[-1], source="street", licence=None, conditioning="close-up, red ground")]
 
 
@@ -40,19 +58,30 @@ def members():
 def stage_a(base, members, tmp_path_factory) -> tuple[TrainingResult, list[tuple]]:
     """A finished run on the tiny base, and what it told."""
     told: list[tuple] = []
-    place = Workplace(bases=base.folder.parent, out=tmp_path_factory.mktemp("out"))
+    place = workplace(base.folder.parent, tmp_path_factory.mktemp("run"))
     request = made_request(settings=QUICK | {"base": str(base.folder)}, token="zivtek")
-    result = run_training(request, members, members, place, LINEAGE, lambda *progress: told.append(progress))
+    result = run_training(
+        request, RunClips(members, (), members), place, LINEAGE, lambda *progress: told.append(progress)
+    )
     return result, told
 
 
 def test_it_leaves_every_artefact(stage_a):
     result, _ = stage_a
-    assert set(result.artefacts) == {ADAPTER_FILE, "grid.png", "losses.png", "losses.json", "README.md"}
+    pictures = {"grid.png", "sweeps.png", "losses.png", "report.html"}
+    assert set(result.artefacts) == {
+        ADAPTER_FILE,
+        CONTROL_FILE,
+        "cliploom_control.py",
+        "losses.json",
+        "README.md",
+        *pictures,
+    }
     assert all(path.is_file() and path.name == name for name, path in result.artefacts.items())
     losses = json.loads(result.artefacts["losses.json"].read_text())
     assert len(losses["losses"]) == 20
     assert Image.open(result.artefacts["losses.png"]).width > 500
+    assert Image.open(result.artefacts["sweeps.png"]).width > 5 * 160
 
 
 def test_its_metrics_can_travel_and_tell_what_was_measured(stage_a, base):
@@ -62,6 +91,10 @@ def test_its_metrics_can_travel_and_tell_what_was_measured(stage_a, base):
     assert (metrics["base"], metrics["base_label"]) == (base.id, SMALL_LABEL)
     assert (metrics["n_clips"], metrics["n_videos"], metrics["n_modules"]) == (9, 1, 28)
     assert metrics["base_clip_ids"] == list(base.clip_ids)
+    assert (metrics["channels"], list(metrics["control_fidelity"])) == (["brightness"], ["brightness"])
+    assert metrics["drift"] > 0.0
+    assert isinstance(metrics["promoted"], bool)
+    assert "held-out loss is" in metrics["verdict"][0]
 
 
 def test_the_grid_shows_footage_base_and_adapter_for_every_text(stage_a):
@@ -119,12 +152,12 @@ def texts_of(members, base, tmp_path, monkeypatch):
     """Trains a family for one step; the texts that it read, but the empty one, and the card."""
 
     def train(family: type[Reader], token: str | None) -> tuple[set[str], str]:
-        monkeypatch.setitem(FAMILIES, "StableDiffusionPipeline", family)
+        monkeypatch.setitem(opening.known_families(), "StableDiffusionPipeline", family)
         monkeypatch.setattr(family, "read", ())
         captioned = [replace(members[0], caption="A disc crosses a yellow ground."), *members[1:]]
         request = made_request(settings=QUICK | {"base": str(base.folder), "steps": 1}, token=token)
-        place = Workplace(bases=base.folder.parent, out=tmp_path)
-        result = run_training(request, captioned, captioned, place, LINEAGE, silent)
+        place = workplace(base.folder.parent, tmp_path / family.__name__ / str(token))
+        result = run_training(request, RunClips(captioned, (), captioned), place, LINEAGE, silent)
         return set(family.read) - {""}, result.artefacts["README.md"].read_text()
 
     return train
@@ -157,23 +190,54 @@ def test_a_family_trains_on_the_texts_that_it_asks_for_behind_the_token(texts_of
 def test_it_tells_how_far_it_is(stage_a):
     _, told = stage_a
     assert [(phase, step, steps) for phase, step, steps, _ in told] == [
+        *(("encode", number, 9) for number in range(1, 10)),
         ("lora", 10, 20),
         ("lora", 20, 20),
-        ("evaluate", 1, 3),
-        ("evaluate", 2, 3),
-        ("evaluate", 3, 3),
+        *(("evaluate", number, 4) for number in range(1, 5)),
     ]
 
 
-def test_stage_b_goes_on_from_its_parent_on_the_parents_base(stage_a, members, base, tmp_path):
-    parent = stage_a[0].artefacts[ADAPTER_FILE]
-    changed = QUICK | {"lr": 1e-3, "steps": 5}
-    request = made_request(run_id="run-2", stage="B", parent="run-1", settings=changed, token="zivtek")
-    place = Workplace(bases=base.folder.parent, out=tmp_path)
-    result = run_training(request, members, [], place, replace(LINEAGE, parent_adapter=parent), silent)
+def parent_of(result: TrainingResult) -> Parent:
+    return Parent(result.artefacts[ADAPTER_FILE], result.artefacts[CONTROL_FILE])
+
+
+@pytest.mark.parametrize("start", ["continue", "stack", "fuse"])
+def test_stage_b_goes_on_from_its_parent_on_the_parents_base(stage_a, members, base, tmp_path, start):
+    settings = QUICK | {"lr": 1e-3, "steps": 5, "start": start, "replay": 0.25, "sweeps": 0}
+    request = made_request(run_id="run-2", stage="B", parent="run-1", settings=settings, token="zivtek")
+    lineage = replace(LINEAGE, parent=parent_of(stage_a[0]))
+    narrow, place = members[2:8], workplace(base.folder.parent, tmp_path)
+    result = run_training(request, RunClips(narrow, members, members), place, lineage, silent)
     assert result.metrics["base"] == base.id
-    assert result.metrics["held_out_loss_before"] == stage_a[0].metrics["held_out_loss_after"]
+    assert set(result.clip_ids) > {clip.clip_id for clip in narrow} - held_out_ids([c.clip_id for c in members])
+    assert result.metrics["reload_max_abs_diff"] < 1e-4
+    assert "that of its parent" in result.metrics["verdict"][0]
     assert "| parent adapter | run `run-1` |" in result.artefacts["README.md"].read_text()
+
+
+def test_before_its_first_step_it_is_what_the_parent_was_at_its_end(stage_a, members, base, tmp_path):
+    request = made_request(run_id="run-2", stage="B", parent="run-1", settings=QUICK | {"steps": 1}, token="zivtek")
+    lineage = replace(LINEAGE, parent=parent_of(stage_a[0]))
+    place = workplace(base.folder.parent, tmp_path)
+    metrics = run_training(request, RunClips(members, (), members), place, lineage, silent).metrics
+    assert metrics["held_out_loss_before"] == stage_a[0].metrics["held_out_loss_after"]
+    assert metrics["control_fidelity_before"] == stage_a[0].metrics["control_fidelity"]
+
+
+def test_a_run_that_is_killed_in_its_steps_ends_with_the_same_files(stage_a, members, base, tmp_path):
+    request = made_request(settings=QUICK | {"base": str(base.folder)}, token="zivtek")
+    place = workplace(base.folder.parent, tmp_path)
+
+    def kill(phase: str, step: int, steps: int, loss: float | None) -> None:
+        if (phase == "lora" and step == steps) or (phase == "evaluate" and step == 2):
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run_training(request, RunClips(members, (), members), place, LINEAGE, kill)
+    result = run_training(request, RunClips(members, (), members), place, LINEAGE, silent)
+    for name in (ADAPTER_FILE, CONTROL_FILE, "losses.json"):
+        assert result.artefacts[name].read_bytes() == stage_a[0].artefacts[name].read_bytes()
 
 
 @pytest.mark.parametrize(("n_others", "members_too"), [(12, False), (7, True)])
@@ -181,52 +245,66 @@ def test_without_a_base_a_small_one_is_made_of_the_other_footage_where_there_is_
     members, clips, tmp_path, n_others, members_too
 ):
     quick = replace(TINY, vae_steps=1, unet_steps=1)
-    place = Workplace(bases=tmp_path / "bases", out=tmp_path / "out", small_base=quick)
+    place = workplace(tmp_path / "bases", tmp_path, small_base=quick)
     footage = [*clips[:n_others], *members]
-    metrics = run_training(
-        made_request(settings=QUICK | {"steps": 1}), members, footage, place, LINEAGE, silent
-    ).metrics
+    request = made_request(settings=QUICK | {"steps": 1, "sweeps": 0})
+    metrics = run_training(request, RunClips(members, (), footage), place, LINEAGE, silent).metrics
     assert metrics["base_label"] == SMALL_LABEL
     seen = footage if members_too else clips
     assert {clip.clip_id for clip in seen} - set(metrics["base_clip_ids"]) == held_out_ids([c.clip_id for c in seen])
-
-
-def test_a_small_base_is_kept_for_the_next_run(members, clips, tmp_path):
-    quick = replace(TINY, vae_steps=1, unet_steps=1)
-    place = Workplace(bases=tmp_path / "bases", out=tmp_path / "out", small_base=quick)
-    footage = [*clips, *members]
-    request = made_request(settings=QUICK | {"steps": 2})
-    first = run_training(request, members, footage, place, LINEAGE, silent).metrics
     phases: set[str] = set()
-    second = run_training(request, members, footage, place, LINEAGE, lambda phase, *rest: phases.add(phase)).metrics
-    assert second == first
+    again = replace(place, run=tmp_path / "again")
+    second = run_training(
+        request, RunClips(members, (), footage), again, LINEAGE, lambda phase, *rest: phases.add(phase)
+    ).metrics
+    assert second == metrics
     assert "base" not in phases
 
 
 def test_a_held_member_stops_the_run_before_it_starts(members, base, tmp_path):
-    place = Workplace(bases=base.folder.parent, out=tmp_path / "out")
+    place = workplace(base.folder.parent, tmp_path)
     held = [*members, made_clip(40, "red", held_for=("age",))]
     with pytest.raises(Conflict, match="clip clip40 of source 'studio' is held for age"):
-        run_training(made_request(settings=QUICK), held, members, place, LINEAGE, silent)
-    assert not place.out.exists()
+        run_training(made_request(settings=QUICK), RunClips(held, (), members), place, LINEAGE, silent)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_held_clip_is_never_replayed(stage_a, members, base, tmp_path):
+    held = [*members, made_clip(40, "red", held_for=("age",))]
+    request = made_request(run_id="run-2", stage="B", parent="run-1", settings=QUICK | {"replay": 0.2})
+    lineage = replace(LINEAGE, parent=parent_of(stage_a[0]))
+    with pytest.raises(Conflict, match="clip clip40 of source 'studio' is held for age"):
+        place = workplace(base.folder.parent, tmp_path)
+        run_training(request, RunClips(members[:4], held, members), place, lineage, silent)
 
 
 def test_too_few_clips_are_refused(members, base, tmp_path):
-    place = Workplace(bases=base.folder.parent, out=tmp_path)
+    place = workplace(base.folder.parent, tmp_path)
     with pytest.raises(InputError, match="1 clips; training takes at least 2 different clips"):
-        run_training(made_request(settings=QUICK), members[:1], members, place, LINEAGE, silent)
+        run_training(made_request(settings=QUICK), RunClips(members[:1], (), members), place, LINEAGE, silent)
+
+
+def test_too_little_memory_is_told_with_what_to_do(members, base, tmp_path):
+    def full(phase: str, step: int, steps: int, loss: float | None) -> None:
+        if phase == "lora":
+            raise torch.OutOfMemoryError("out of memory")
+
+    request = made_request(settings=QUICK | {"base": str(base.folder)})
+    with pytest.raises(InputError, match=r"run run-1: the device has too little memory for batch 4 at 32 px; lower"):
+        place = workplace(base.folder.parent, tmp_path)
+        run_training(request, RunClips(members, (), members), place, LINEAGE, full)
 
 
 def test_a_parent_on_another_base_or_without_its_file_is_refused(stage_a, members, base, tmp_path):
-    lineage = replace(LINEAGE, parent_adapter=stage_a[0].artefacts[ADAPTER_FILE])
+    lineage = replace(LINEAGE, parent=parent_of(stage_a[0]))
     stage_b = made_request(stage="B", parent="run-1", settings=QUICK)
-    empty = Workplace(bases=tmp_path / "none", out=tmp_path)
+    clips, empty = RunClips(members, (), members), workplace(tmp_path / "none", tmp_path)
     with pytest.raises(NotFound, match=rf"base {base.id} of the parent adapter is gone from none/"):
-        run_training(stage_b, members, members, empty, lineage, silent)
+        run_training(stage_b, clips, empty, lineage, silent)
     with pytest.raises(InputError, match="parent run 'run-1' and its adapter file must come together"):
-        run_training(stage_b, members, members, empty, LINEAGE, silent)
+        run_training(stage_b, clips, empty, LINEAGE, silent)
     other = tmp_path / "other"
     shutil.copytree(base.folder, other, ignore=shutil.ignore_patterns("cliploom_base.json"))
     elsewhere = made_request(stage="B", parent="run-1", settings=QUICK | {"base": str(other)})
     with pytest.raises(Conflict, match=rf"trained on base {base.id}, not on base-"):
-        run_training(elsewhere, members, members, empty, lineage, silent)
+        run_training(elsewhere, clips, empty, lineage, silent)

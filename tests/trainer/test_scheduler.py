@@ -7,8 +7,8 @@ import pytest
 
 from store.records import ConceptChanged
 from tests.trainer.made_discs import NOW
-from trainer.lora import LoraSettings
 from trainer.scheduler import PastRun, RunPlan, SchedulerSettings, SchedulerState, decide, due, request_run
+from trainer.settings import LoraSettings
 
 SETTINGS = SchedulerSettings()
 TOKENS = {"tension": "zivtek", "calm": "bakdom", "joy": "golnup"}

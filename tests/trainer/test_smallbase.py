@@ -11,10 +11,10 @@ from diffusers import StableDiffusionPipeline
 from store.errors import Conflict, ModelUnavailable
 from tests.trainer.made_discs import TINY, made_clip, silent
 from trainer.bases import SMALL_LABEL, Base, discard_bases, find_base
-from trainer.dataset import gather_frames, held_out_ids
+from trainer.cutting import fitted
+from trainer.dataset import TrainingClip, held_out_ids
 from trainer.families.base import Generation
-from trainer.families.sd import as_pixels
-from trainer.lora import encode, fixed_loss
+from trainer.families.parts import as_pixels
 from trainer.opening import open_base
 from trainer.smallbase import build_tokenizer, small_base, small_base_id
 
@@ -29,7 +29,7 @@ def test_it_loads_as_any_stable_diffusion_pipeline_and_draws(base):
         "scheduler": "DDIMScheduler",
     }
     pictures = open_base(base, "cpu").generate(
-        ["wide shot, red ground, low motion"] * 2, [1, 2], Generation(32, 4, 2.0)
+        ["wide shot, red ground, low motion"] * 2, [1, 2], Generation(steps=4, guidance=2.0, width_px=32, height_px=32)
     )
     assert pictures.shape == (2, 32, 32, 3)
     assert pictures.dtype == np.uint8
@@ -77,28 +77,39 @@ def test_a_removed_clip_takes_the_bases_that_learned_from_it_along(tmp_path):
     assert discard_bases(tmp_path / "none", {"a"}) == []
 
 
+def seen(clips: list[TrainingClip]) -> np.ndarray:
+    """The frames that the base was trained on: uint8 [N, 32, 32, 3]."""
+    held_out = held_out_ids([clip.clip_id for clip in clips])
+    frames = [clip.load_frames()[row] for clip in clips if clip.clip_id not in held_out for row in (0, 2, 3)]
+    return np.stack([fitted(frame, 32, 32) for frame in frames])
+
+
 def test_its_unet_predicts_noise_and_reads_the_text(base, clips):
     family = open_base(base, "cpu")
-    encoded = encode(family, gather_frames(clips, 32, 3))
-    rows = torch.arange(len(encoded.latents))
-    assert fixed_loss(family, encoded, rows) < 0.3  # 1.0 is what a model that knows nothing gets
-    shuffled = replace(encoded, text_of=(encoded.text_of + 1) % 3)
-    assert fixed_loss(family, shuffled, rows) != fixed_loss(family, encoded, rows)
+    latents = family.encode_media(seen(clips[:3]))
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+    times = family.objective.spread_times(latents, len(latents))
+    with torch.no_grad():
+        right, wrong = (
+            family.loss(latents, noise, times, family.encode_texts([clips[at].conditioning] * len(latents))).mean()
+            for at in (0, 1)
+        )
+    assert right < 0.3  # 1.0 is what a model that knows nothing gets
+    assert right != wrong
 
 
 def test_its_latents_have_the_scale_that_the_noise_schedule_expects(base, clips):
-    frames = gather_frames(clips, 32, 3)
-    latents = open_base(base, "cpu").encode_frames(frames.frames_rgb[~frames.held_out])
+    latents = open_base(base, "cpu").encode_media(seen(clips))
     assert latents.shape[1:] == (4, 8, 8)
     torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(4), atol=0.02, rtol=0)
     torch.testing.assert_close(latents.std((0, 2, 3)), torch.ones(4), atol=0.02, rtol=0)
 
 
 def test_its_autoencoder_rebuilds_the_footage(base, clips):
-    frames = gather_frames(clips, 32, 1).frames_rgb
+    frames = seen(clips)
     family = open_base(base, "cpu")
     with torch.no_grad():
-        rebuilt = family.pipeline.vae.decode(family.encode_frames(frames)).sample
+        rebuilt = family.pipeline.vae.decode(family.encode_media(frames)).sample
     off = (rebuilt - as_pixels(frames)).abs().mean().item()
     plain = (as_pixels(frames) - as_pixels(frames).mean((0, 2, 3), keepdim=True)).abs().mean().item()
     assert off < plain * 2 / 3
@@ -118,8 +129,8 @@ def test_a_base_that_is_not_here_says_how_to_get_it(tmp_path):
 
 
 def test_a_base_of_another_family_is_refused(tmp_path):
-    (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
-    with pytest.raises(ModelUnavailable, match="is a FluxPipeline; this version trains StableDiffusionPipeline"):
+    (tmp_path / "model_index.json").write_text('{"_class_name": "KandinskyPipeline"}')
+    with pytest.raises(ModelUnavailable, match="is a KandinskyPipeline; this version trains .*StableDiffusionPipeline"):
         open_base(find_base(str(tmp_path)), "cpu")
 
 

@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from trainer.families.base import Family, Generation, Rules, Texts
-from trainer.families.parts import as_pixels, in_batches, seeded, tokenize
+from trainer.families.parts import as_frames, as_pixels, in_batches, seeded, tokenize
 from trainer.objectives import Discrete, Objective
 
 
@@ -65,7 +65,7 @@ class StableDiffusion(Family):
             generator=seeded(seeds),
             output_type="np",
         ).images
-        return (np.clip(pictures, 0, 1) * 255).round().astype(np.uint8)
+        return as_frames(pictures)
 
     def comfy_name(self, module: str) -> str:
         return "lora_unet_" + module.replace(".", "_")
