@@ -21,6 +21,19 @@ def in_batches(inputs: Any, encode: Callable[[Any], Tensor], size: int = ENCODE_
     return torch.cat([encode(inputs[i : i + size]).float().cpu() for i in range(0, len(inputs), size)])
 
 
+def texts_in_batches(
+    texts: Sequence[str], encode: Callable[[list[str]], dict[str, Tensor]], size: int = ENCODE_BATCH
+) -> dict[str, Tensor]:
+    """`encode` over parts of the texts; each of its tensors float32 on the CPU, joined along the first axis."""
+    parts = [encode(list(texts[i : i + size])) for i in range(0, len(texts), size)]
+    return {name: torch.cat([part[name].float().cpu() for part in parts]) for name in parts[0]}
+
+
+def as_bytes(values: np.ndarray) -> np.ndarray:
+    """Colours float [..., 3] in [0, 1] as uint8."""
+    return (np.clip(values, 0, 1) * 255).round().astype(np.uint8)
+
+
 def seeded(seeds: Sequence[int]) -> list[torch.Generator]:
     """A generator on the CPU for each seed: the same noise on every device."""
     return [torch.Generator().manual_seed(seed) for seed in seeds]

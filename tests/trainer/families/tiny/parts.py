@@ -1,6 +1,14 @@
-"""Media for the tiny bases."""
+"""Media and text encoders for the tiny bases."""
+
+from collections.abc import Sequence
 
 import numpy as np
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5TokenizerFast
+
+from trainer.smallbase import build_tokenizer
+
+TEXT_WIDTH = 32
+"""Of what the text encoders give."""
 
 
 def some_pictures(n: int, height: int, width: int) -> np.ndarray:
@@ -21,3 +29,37 @@ def some_sounds(n: int, channels: int, samples: int) -> np.ndarray:
     t = np.arange(samples) / samples
     tones = [0.5 * np.sin(2 * np.pi * 40 * (i + 1) * (c + 1) * t) for i in range(n) for c in range(channels)]
     return np.stack(tones).reshape(n, channels, samples).astype(np.float32)
+
+
+def clip_text(texts: Sequence[str]) -> tuple[CLIPTokenizer, CLIPTextModel]:
+    """CLIP's tokenizer over the words of `texts`, and a text encoder of random weights."""
+    tokenizer = build_tokenizer(texts)
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=TEXT_WIDTH,
+        intermediate_size=2 * TEXT_WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=77,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return tokenizer, CLIPTextModel(config)
+
+
+def t5_text(texts: Sequence[str]) -> tuple[T5TokenizerFast, T5EncoderModel]:
+    """T5's tokenizer with a piece for each word of `texts`, and an encoder of random weights."""
+    words = sorted({f"▁{word}" for text in texts for word in text.split()})
+    pieces = ["<pad>", "</s>", "<unk>", *words]
+    tokenizer = T5TokenizerFast(vocab=[(piece, -float(i)) for i, piece in enumerate(pieces)], extra_ids=0)
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=TEXT_WIDTH,
+        d_kv=TEXT_WIDTH // 2,
+        d_ff=TEXT_WIDTH,
+        num_layers=1,
+        num_heads=2,
+        feed_forward_proj="gated-gelu",
+    )
+    return tokenizer, T5EncoderModel(config)
