@@ -26,6 +26,14 @@ def in_batches(inputs: Any, encode: Callable[[Any], Tensor], size: int = ENCODE_
     return torch.cat([encode(inputs[i : i + size]).float().cpu() for i in range(0, len(inputs), size)])
 
 
+def texts_in_batches(
+    texts: Sequence[str], encode: Callable[[list[str]], dict[str, Tensor]], size: int = ENCODE_BATCH
+) -> dict[str, Tensor]:
+    """`encode` over parts of the texts; each of its tensors float32 on the CPU, joined along the first axis."""
+    parts = [encode(list(texts[i : i + size])) for i in range(0, len(texts), size)]
+    return {name: torch.cat([part[name].float().cpu() for part in parts]) for name in parts[0]}
+
+
 def video_latents(vae: Any, videos: np.ndarray) -> Tensor:
     """Modes float32 [N, C, T, H, W] on the CPU, not scaled, of videos uint8 [N, T, H, W, 3], each encoded alone."""
     return in_batches(

@@ -1,9 +1,15 @@
-"""Media and tokenizers for the tiny bases."""
+"""Media, tokenizers and text encoders for the tiny bases."""
 
+from collections.abc import Sequence
 from string import ascii_letters
 
 import numpy as np
-from transformers import T5TokenizerFast
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5TokenizerFast
+
+from trainer.smallbase import build_tokenizer
+
+TEXT_WIDTH = 32
+"""Of what the text encoders give."""
 
 
 def some_pictures(n: int, height: int, width: int) -> np.ndarray:
@@ -30,3 +36,37 @@ def letter_tokenizer() -> T5TokenizerFast:
     """T5's tokenizer (Unigram, texts end in `</s>`) of a vocabulary that spells words letter by letter."""
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((letter, -3.0) for letter in ascii_letters)]
     return T5TokenizerFast(vocab=pieces, extra_ids=0)
+
+
+def clip_text(texts: Sequence[str]) -> tuple[CLIPTokenizer, CLIPTextModel]:
+    """CLIP's tokenizer over the words of `texts`, and a text encoder of random weights."""
+    tokenizer = build_tokenizer(texts)
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=TEXT_WIDTH,
+        intermediate_size=2 * TEXT_WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=77,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return tokenizer, CLIPTextModel(config)
+
+
+def t5_text(texts: Sequence[str]) -> tuple[T5TokenizerFast, T5EncoderModel]:
+    """T5's tokenizer with a piece for each word of `texts`, and an encoder of random weights."""
+    words = sorted({f"▁{word}" for text in texts for word in text.split()})
+    pieces = ["<pad>", "</s>", "<unk>", *words]
+    tokenizer = T5TokenizerFast(vocab=[(piece, -float(i)) for i, piece in enumerate(pieces)], extra_ids=0)
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=TEXT_WIDTH,
+        d_kv=TEXT_WIDTH // 2,
+        d_ff=TEXT_WIDTH,
+        num_layers=1,
+        num_heads=2,
+        feed_forward_proj="gated-gelu",
+    )
+    return tokenizer, T5EncoderModel(config)

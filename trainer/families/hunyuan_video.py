@@ -1,0 +1,114 @@
+"""HunyuanVideo (Kong et al., arXiv 2412.03603): a rectified-flow transformer over causal video latents; the text is
+read by a Llama that is asked to describe a video, and by CLIP."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from diffusers import HunyuanVideoPipeline
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from trainer.families.base import Family, Generation, Rules, Texts
+from trainer.families.parts import as_frames, as_pixels, in_batches, seeded, texts_in_batches
+from trainer.objectives import Flow, Objective
+
+
+class HunyuanVideo(Family):
+    """Velocity prediction on latents [N, C, F, h, w].
+
+    Its modules have no names in ComfyUI, whose model has one projection for query, key and value together.
+    """
+
+    pipeline_class: ClassVar[Any] = HunyuanVideoPipeline
+    media: ClassVar[Any] = "video"
+    denoiser_name: ClassVar[Any] = "transformer"
+    cross_attention: ClassVar[str] = r"transformer_blocks\.\d+\.attn\.(add_[qkv]_proj|to_add_out)"
+    """Attention is joint: these are the text's own projections. The single blocks' weights serve text and video
+    alike, and are left as they are."""
+    conditioning: ClassVar[str] = (
+        r"context_embedder\.(proj_in|token_refiner\..*\.attn\.(to_[qkv]|to_out\.0))"
+        r"|time_text_embed\.text_embedder\.linear_[12]|transformer_blocks\.\d+\.norm1_context\.linear"
+    )
+    control_at: ClassVar[str] = "time_text_embed"
+    """It returns a tuple, of which the first is the embedding."""
+    text: ClassVar[Any] = "caption"
+    recommended: ClassVar[Mapping[str, Any]] = {
+        "rank": 32,
+        "alpha": 32,
+        "lr": 2e-5,
+        "steps": 2000,
+        "batch": 1,
+        "resolution_px": 544,
+        "frames_per_clip": 33,
+        "guidance": 6.0,
+    }
+    """Rank and rate of diffusion-pipe's example, where alpha is the rank too; musubi-tuner's rate of 2e-4 goes with an
+    alpha of 1. Steps, resolution and frames: chosen."""
+
+    @classmethod
+    def load(cls, folder: Path, device: str, dtype: torch.dtype = torch.float32) -> "Family":
+        """The base in `folder`, with the tokenizer that its `tokenizer.json` tells of.
+
+        `model_index.json` names LlamaTokenizerFast, which in transformers 5 splits words as Llama 2 did and drops the
+        spaces of Llama 3's byte-level tokens (huggingface/transformers#45488).
+        """
+        family = super().load(folder, device, dtype)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
+        family.pipeline.register_modules(tokenizer=tokenizer)
+        return family
+
+    @property
+    def rules(self) -> Rules:
+        side = self.pipeline.vae_scale_factor_spatial * self.denoiser.config.patch_size
+        return Rules(side_px=side, frame_step=self.pipeline.vae_scale_factor_temporal, frame_rate=24.0)
+
+    @property
+    def objective(self) -> Objective:
+        """Shifted as the base's scheduler is, which is 7."""
+        return Flow(self.pipeline.scheduler.config.shift)
+
+    @torch.no_grad()
+    def encode_media(self, media: np.ndarray) -> Tensor:
+        vae = self.pipeline.vae
+
+        def encode(part: np.ndarray) -> Tensor:
+            frames = as_pixels(part).transpose(1, 2).to(vae.device, vae.dtype)
+            return vae.encode(frames).latent_dist.mode() * vae.config.scaling_factor
+
+        return in_batches(media, encode, size=1)
+
+    @torch.no_grad()
+    def encode_texts(self, texts: Sequence[str]) -> Texts:
+        """The Llama's states of the text alone, without those of the instruction before it, and their mask."""
+
+        def encode(part: list[str]) -> Texts:
+            states, pooled, mask = self.pipeline.encode_prompt(part)
+            return {"encoder_hidden_states": states, "encoder_attention_mask": mask, "pooled_projections": pooled}
+
+        return texts_in_batches(texts, encode)
+
+    def predict(self, noised: Tensor, times: Tensor, texts: Texts) -> Tensor:
+        dtype = self.denoiser.dtype
+        return self.denoiser(
+            hidden_states=noised.to(dtype),
+            timestep=1000 * times,
+            # The base is distilled from guided samples; at 1 it is asked for unguided ones.
+            guidance=torch.full_like(times, 1000.0, dtype=dtype),
+            **{name: tensor.to(dtype) for name, tensor in texts.items()},
+        ).sample.float()
+
+    def generate(self, texts: Sequence[str], seeds: Sequence[int], how: Generation) -> np.ndarray:
+        videos = self.pipeline(
+            list(texts),
+            height=how.height_px,
+            width=how.width_px,
+            num_frames=how.n_frames,
+            num_inference_steps=how.steps,
+            guidance_scale=how.guidance,
+            generator=seeded(seeds),
+            output_type="np",
+        ).frames
+        return as_frames(videos)
