@@ -52,12 +52,10 @@ def _heading(request: TrainingRequested, metrics: Json) -> str:
         if request.token
         else ""
     )
-    where = "cross-attention" + (
-        " and conditioning pathway" if metrics["settings"]["targets"] == "conditioning" else ""
-    )
+    also = " and conditioning pathway" if metrics["settings"]["targets"] == "conditioning" else ""
     return f"""# LoRA of {request.concept}, stage {request.stage}
 
-Low-rank adapter on the {where} of **{metrics["base_label"]}** (`{metrics["base"]}`). Load it with diffusers:
+Low-rank adapter on the cross-attention{also} of **{metrics["base_label"]}** (`{metrics["base"]}`). Load it with diffusers:
 
 ```python
 {_loading(metrics)}
@@ -73,13 +71,13 @@ def _loading(metrics: Json) -> str:
         f'pipeline.load_lora_weights(folder, weight_name="{ADAPTER_FILE}")',
     ]
     if metrics["channels"]:
-        first = metrics["channels"][0]
+        channels = metrics["channels"]
         lines += [
             "",
-            f"from cliploom_control import load_control  # beside this file; channels: {', '.join(metrics['channels'])}",
+            f"from cliploom_control import load_control  # beside this file; channels: {', '.join(channels)}",
             "",
             "control = load_control(folder, pipeline)",
-            f"with control.steer({first}=0.8, strength=1.0):  # each from -1 to 1; what is not named is left alone",
+            f"with control.steer({channels[0]}=0.8, strength=1.0):  # each from -1 to 1; what is not named is left alone",
             '    sample = pipeline("...")',
         ]
     return "\n".join(lines)

@@ -45,7 +45,7 @@ def as_pictures(media: np.ndarray, family: Family) -> np.ndarray:
     if family.media == "picture":
         return media
     if family.media == "video":
-        at = np.linspace(0, media.shape[1] - 1, min(4, media.shape[1])).round().astype(int)
+        at = np.linspace(0, media.shape[1] - 1, 4).round().astype(int)
         return np.concatenate([media[:, row] for row in at], axis=2)
     return np.stack([_spectrogram(one.mean(axis=0), family.rules.rate_hz) for one in media])
 

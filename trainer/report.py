@@ -17,7 +17,8 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1100p
 h1 { font-size: 1.5rem; margin-bottom: .2rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 .verdict { border-left: 4px solid #b3541e; padding: .4rem 1rem; background: #fbf3ee }
 .verdict.promoted { border-color: #1f7a4d; background: #eef8f2 }
-img { max-width: 100%; border: 1px solid #ddd } table { border-collapse: collapse } td { padding: .15rem 1.2rem .15rem 0 }
+img { max-width: 100%; border: 1px solid #ddd }
+table { border-collapse: collapse } td { padding: .15rem 1.2rem .15rem 0 }
 td.number { text-align: right; font-variant-numeric: tabular-nums } .note { color: #667 } audio { height: 32px }
 @media (prefers-color-scheme: dark) { body { background: #16181a; color: #e6e6e6 } .verdict { background: #2a211b }
   .verdict.promoted { background: #18251e } img { border-color: #444 } }
@@ -73,8 +74,9 @@ def write_report(
     parts.append(f"<h2>Settings</h2>{_table(metrics['settings'].items())}")
     title = f"{escape(request.concept)}: run {escape(request.run_id[:12])}"
     head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>{title}</title>"
+    body = "".join(parts)
     path.write_text(
-        f"<!doctype html><html lang=en><head>{head}<style>{_STYLE}</style></head><body>{''.join(parts)}</body>"
+        f"<!doctype html><html lang=en><head>{head}<style>{_STYLE}</style></head><body>{body}</body></html>"
     )
     return path
 

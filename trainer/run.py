@@ -20,7 +20,7 @@ from trainer.adapters import adapter_header, load_adapter, save_adapter, unload_
 from trainer.bases import Base, find_base
 from trainer.card import Lineage, write_card
 from trainer.control import load_control, read_control
-from trainer.cutting import size_of
+from trainer.cutting import cut_clip, size_of
 from trainer.dataset import refuse_unfit
 from trainer.encoded import Kept
 from trainer.evaluation import drift, gain, judge, neutral_samples
@@ -131,7 +131,7 @@ class _Run:
         texts = material.commonest_texts[:GRID_COLUMNS]
         seeds = [GRID_SEED + column for column in range(len(texts))]
         neutral = neutral_samples(family, how)
-        rows = {"base": family.generate(texts, seeds, how)}
+        rows = {"footage": self._footage(family, material, texts), "base": family.generate(texts, seeds, how)}
 
         student = self._student(family, material)
         if parent:
@@ -212,6 +212,16 @@ class _Run:
             )
         return difference
 
+    def _footage(self, family: Family, material: Material, texts: Sequence[str]) -> np.ndarray:
+        """A piece of the first member that bears each text, of the size of what is drawn."""
+        members = [self.clips.members[material.texts.index(text)] for text in texts]
+        square = replace(self.settings.cut, crop="square", per_clip=1)
+        pieces = [cut_clip(member, family, square)[0] for member in members]
+        if family.media == "video":
+            shortest = min(len(piece) for piece in pieces)
+            pieces = [piece[:shortest] for piece in pieces]
+        return np.stack(pieces)
+
     def _header(self) -> dict[str, Any]:
         """What the adapter file says of itself."""
         return {
@@ -278,7 +288,7 @@ class _Run:
 
 
 def generation(family: Family, settings: LoraSettings) -> Generation:
-    """How the samples that a run is judged by are drawn: of the size that it trains on."""
+    """How the samples that a run is judged by are drawn: square, of the area that it trains on."""
     rules, side = family.rules, settings.resolution_px
     width, height = (0, 0) if family.media == "sound" else size_of(side, side, rules.side_px, settings.cut)
     n_frames = (settings.frames - 1) // rules.frame_step * rules.frame_step + 1

@@ -46,7 +46,7 @@ def likeness(meter: Meter, family: Family, clips: RunClips, cut: CutSettings, ro
     """Whether samples came nearer to the concept's clips than to the others, and how videos flicker against footage.
 
     Args:
-        rows: samples by what drew them; the first is the base, the last the adapter.
+        rows: samples by what drew them; `base` is among them, and the last is the adapter's.
     """
     own, others = (
         [cut_clip(clip, family, cut)[:1] for clip in some[:_COMPARED_CLIPS]] for some in (clips.members, clips.others)
@@ -55,7 +55,7 @@ def likeness(meter: Meter, family: Family, clips: RunClips, cut: CutSettings, ro
         np.concatenate([meter.likeness(one, family) for one in some]) if some else np.zeros((0, 1))
         for some in (own, others)
     ]
-    drawn = {name: rows[name] for name in (next(iter(rows)), list(rows)[-1])}
+    drawn = {name: rows[name] for name in ("base", list(rows)[-1])}
     gaps = [likeness_gap(meter.likeness(samples, family), *vectors) for samples in drawn.values()]
     told: Json = {"likeness_gap_before": gaps[0], "likeness_gap_after": gaps[1]}
     if family.media == "video":

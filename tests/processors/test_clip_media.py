@@ -24,9 +24,8 @@ def clip(tmp_path_factory):
             container.mux(video.encode(frame))
         tone = (0.5 * np.sin(np.arange(24000) * 2 * np.pi * 440 / 48000)).astype(np.float32)
         for start in range(0, 24000, 960):
-            frame = av.AudioFrame.from_ndarray(
-                np.stack([tone[start : start + 960]] * 2), format="fltp", layout="stereo"
-            )
+            part = np.stack([tone[start : start + 960]] * 2)
+            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="stereo")
             frame.rate, frame.pts = 48000, start
             container.mux(sound.encode(frame))
         for stream in (video, sound):

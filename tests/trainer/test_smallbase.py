@@ -130,7 +130,9 @@ def test_a_base_that_is_not_here_says_how_to_get_it(tmp_path):
 
 def test_a_base_of_another_family_is_refused(tmp_path):
     (tmp_path / "model_index.json").write_text('{"_class_name": "KandinskyPipeline"}')
-    with pytest.raises(ModelUnavailable, match="is a KandinskyPipeline; this version trains .*StableDiffusionPipeline"):
+    with pytest.raises(
+        ModelUnavailable, match=r"is a KandinskyPipeline; this version trains .*StableDiffusionPipeline"
+    ):
         open_base(find_base(str(tmp_path)), "cpu")
 
 
