@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.families.base import Texts
+
 ENCODE_BATCH = 16
 """Pictures or texts encoded at once; chosen: 512 px pictures stay below 4 GB."""
 
@@ -19,6 +21,12 @@ def as_pixels(frames_rgb: np.ndarray) -> Tensor:
 def in_batches(inputs: Any, encode: Callable[[Any], Tensor], size: int = ENCODE_BATCH) -> Tensor:
     """`encode` over parts of a sequence; float32 on the CPU, joined along the first axis."""
     return torch.cat([encode(inputs[i : i + size]).float().cpu() for i in range(0, len(inputs), size)])
+
+
+def texts_in_batches(texts: Sequence[str], encode: Callable[[Sequence[str]], Texts], size: int = ENCODE_BATCH) -> Texts:
+    """`in_batches` for encoders that give several arguments of the denoiser."""
+    parts = [encode(texts[i : i + size]) for i in range(0, len(texts), size)]
+    return {name: torch.cat([part[name].float().cpu() for part in parts]) for name in parts[0]}
 
 
 def seeded(seeds: Sequence[int]) -> list[torch.Generator]:

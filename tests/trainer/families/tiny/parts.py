@@ -1,6 +1,9 @@
-"""Media for the tiny bases."""
+"""Media and tokenizers for the tiny bases."""
+
+from string import ascii_letters
 
 import numpy as np
+from transformers import T5TokenizerFast
 
 
 def some_pictures(n: int, height: int, width: int) -> np.ndarray:
@@ -21,3 +24,9 @@ def some_sounds(n: int, channels: int, samples: int) -> np.ndarray:
     t = np.arange(samples) / samples
     tones = [0.5 * np.sin(2 * np.pi * 40 * (i + 1) * (c + 1) * t) for i in range(n) for c in range(channels)]
     return np.stack(tones).reshape(n, channels, samples).astype(np.float32)
+
+
+def letter_tokenizer() -> T5TokenizerFast:
+    """T5's tokenizer (Unigram, texts end in `</s>`) of a vocabulary that spells words letter by letter."""
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((letter, -3.0) for letter in ascii_letters)]
+    return T5TokenizerFast(vocab=pieces, extra_ids=0)
