@@ -55,7 +55,8 @@ def _heading(request: TrainingRequested, metrics: Json) -> str:
     also = " and conditioning pathway" if metrics["settings"]["targets"] == "conditioning" else ""
     return f"""# LoRA of {request.concept}, stage {request.stage}
 
-Low-rank adapter on the cross-attention{also} of **{metrics["base_label"]}** (`{metrics["base"]}`). Load it with diffusers:
+Low-rank adapter on the cross-attention{also} of **{metrics["base_label"]}** (`{metrics["base"]}`). Load it with
+diffusers:
 
 ```python
 {_loading(metrics)}
@@ -77,7 +78,7 @@ def _loading(metrics: Json) -> str:
             f"from cliploom_control import load_control  # beside this file; channels: {', '.join(channels)}",
             "",
             "control = load_control(folder, pipeline)",
-            f"with control.steer({channels[0]}=0.8, strength=1.0):  # each from -1 to 1; what is not named is left alone",
+            f"with control.steer({channels[0]}=0.8, strength=1.0):  # from -1 to 1; the others are left alone",
             '    sample = pipeline("...")',
         ]
     return "\n".join(lines)

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.families.base import Texts
+
 ENCODE_BATCH = 16
 """Pictures or texts encoded at once; chosen: 512 px pictures stay below 4 GB."""
 
@@ -27,8 +29,8 @@ def in_batches(inputs: Any, encode: Callable[[Any], Tensor], size: int = ENCODE_
 
 
 def texts_in_batches(
-    texts: Sequence[str], encode: Callable[[list[str]], dict[str, Tensor]], size: int = ENCODE_BATCH
-) -> dict[str, Tensor]:
+    texts: Sequence[str], encode: Callable[[list[str]], Texts], size: int = ENCODE_BATCH
+) -> Texts:
     """`encode` over parts of the texts; each of its tensors float32 on the CPU, joined along the first axis."""
     parts = [encode(list(texts[i : i + size])) for i in range(0, len(texts), size)]
     return {name: torch.cat([part[name].float().cpu() for part in parts]) for name in parts[0]}
