@@ -114,7 +114,7 @@ def test_the_card_tells_its_lineage_licences_and_limits(stage_a, base):
         "| studio | CC-BY-4.0 | 8 |",
         "| street | none on record; released by a person | 1 |",
         "| parent adapter | none",
-        "| lr | 0.01 |",
+        "| lr | 0.005 |",
         "knows nothing but this footage",
     ):
         assert told in card

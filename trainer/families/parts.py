@@ -28,9 +28,7 @@ def in_batches(inputs: Any, encode: Callable[[Any], Tensor], size: int = ENCODE_
     return torch.cat([encode(inputs[i : i + size]).float().cpu() for i in range(0, len(inputs), size)])
 
 
-def texts_in_batches(
-    texts: Sequence[str], encode: Callable[[list[str]], Texts], size: int = ENCODE_BATCH
-) -> Texts:
+def texts_in_batches(texts: Sequence[str], encode: Callable[[list[str]], Texts], size: int = ENCODE_BATCH) -> Texts:
     """`encode` over parts of the texts; each of its tensors float32 on the CPU, joined along the first axis."""
     parts = [encode(list(texts[i : i + size])) for i in range(0, len(texts), size)]
     return {name: torch.cat([part[name].float().cpu() for part in parts]) for name in parts[0]}
