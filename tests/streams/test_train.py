@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
+from store.codec import encode
 from store.errors import InputError, Passing
 from store.records import Record, TrainingControlled, TrainingFinished, TrainingProgress, TrainingRequested
 from store.runs import stints_of
 from store.store import Store
 from store.view import View
+from streams.broker import EmbeddedBroker
 from streams.child import Child
 from streams.steps.train import Train
+from tests.streams.test_runner import Service
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WITHIN_S = 20.0
@@ -273,3 +277,25 @@ async def test_a_resumption_of_a_run_that_the_store_does_not_know_waits_for_its_
     step = Train(store, child, Clock())
     await step.process([control("resume", 2)], told)
     assert child.started == []
+
+
+async def test_a_run_is_paused_and_resumed_through_a_broker(store: Store) -> None:
+    broker, child, view = EmbeddedBroker(), FakeChild(is_endless=True), View(store)
+    producer = AIOKafkaProducer(bootstrap_servers=broker.address, acks="all")
+    await producer.start()
+
+    async def enter(record: Record) -> None:
+        view.apply([record])
+        await producer.send_and_wait(record.topic, encode(record), key=record.key.encode())
+
+    async with Service(broker.address, Train(store, child, Clock())):
+        await enter(requested())
+        await until(lambda: child.started == ["run"])
+        await enter(control("pause", 1))
+        await enter(requested("next"))
+        await until(lambda: child.started == ["run", "next"])
+        child.is_endless = False
+        await enter(control("cancel", 1, "next"))
+        await enter(control("resume", 2))
+        await until(lambda: child.started == ["run", "next", "run"])
+    await producer.stop()
