@@ -6,6 +6,7 @@ from api.commands import (
     annotations,
     clips,
     clusters,
+    concepts,
     dead,
     decisions,
     doctor,
@@ -44,8 +45,8 @@ app.command()(annotations.calibrate)
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(evaluate.app, name="eval")
 app.command()(clusters.clusters)
-app.command()(training.concepts)
-app.command()(training.train)
+app.command()(concepts.concepts)
+app.add_typer(training.app, name="train")
 app.add_typer(drift.app, name="drift")
 app.add_typer(plot.app, name="plot")
 app.add_typer(snapshot.app, name="snapshot")

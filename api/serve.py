@@ -29,6 +29,7 @@ from store.errors import Conflict, SettingsError
 from store.gate import load_gate
 from store.kafka import KafkaSettings
 from store.store import Store
+from trainer.scheduler_settings import load_training
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class ServeSettings:
     streams_command: starts the streaming service (see `api.child`); None: the workers run elsewhere.
     texts_command: starts the model that compares texts with clips (see `api.texts`).
     gate: TOML file of what holds clips back, the workers' own; None: the default numbers.
+    training: TOML file of when to train, the workers' own; None: the default numbers.
     kafka: the cluster; None: the broker that the streaming service embeds.
     grace_s: how long busy steps may take to finish what they have in hand at a stop.
     """
@@ -57,6 +59,7 @@ class ServeSettings:
     streams_command: tuple[str, ...] | None
     texts_command: tuple[str, ...]
     gate: Path | None = None
+    training: Path | None = None
     kafka: KafkaSettings | None = None
     grace_s: float = 0.0
 
@@ -150,7 +153,8 @@ async def _api(settings: ServeSettings, child: StreamsChild | Elsewhere, texts: 
         return settings.kafka or (KafkaSettings(child.broker) if child.broker else None)
 
     streams = KafkaStreams(Publisher(kafka), GroupLags(kafka), lambda: child.metrics)
-    api_settings = ApiSettings(settings.allowed_folders, uploads, load_gate(settings.gate))
+    gate, training = load_gate(settings.gate), load_training(settings.training)
+    api_settings = ApiSettings(settings.allowed_folders, uploads, gate, training)
     app = create_app(store, streams, api_settings, texts)
     return Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="off"))
 

@@ -14,6 +14,7 @@ from store.clusters.file import StateReader
 from store.gate import GateOptions
 from store.records import Json, Record
 from store.store import Store
+from trainer.scheduler_settings import SchedulerSettings
 
 _POLL_S = 0.05
 
@@ -86,12 +87,14 @@ class ApiSettings:
     allowed_folders: footage may be submitted by path from inside these; none: by upload only.
     uploads_folder: where an upload lies until it is in media storage.
     gate: what the workers hold clips back by.
+    training: what the workers schedule runs by.
     shown_within_s: how long an answer waits for the store to show a published record.
     """
 
     allowed_folders: tuple[Path, ...]
     uploads_folder: Path
     gate: GateOptions = GateOptions()
+    training: SchedulerSettings = SchedulerSettings()
     shown_within_s: float = 10.0
 
 

@@ -41,6 +41,7 @@ from store.records import (
     SnapshotFinished,
     SnapshotRequested,
     TokenReserved,
+    TrainingControlled,
     TrainingDecided,
     TrainingFinished,
     TrainingProgress,
@@ -72,6 +73,7 @@ RECORD_TYPES: dict[str, type[Record]] = {
         TokenReserved,
         TrainingDecided,
         TrainingRequested,
+        TrainingControlled,
         TrainingProgress,
         TrainingFinished,
         ReviewDecided,
@@ -128,6 +130,11 @@ def _training_requested_1(body: Json) -> Json:
     return body | {"token": None}
 
 
+def _training_progress_1(body: Json) -> Json:
+    """Version 1 did not tell when the run held a device."""
+    return body | {"stints": []}
+
+
 def _review_decided_1(body: Json) -> Json:
     """Version 1 knew keep, drop, release and revoke only, and undid nothing."""
     return body | {"concepts": {}, "others": [], "undoes": None, "shown": {}}
@@ -144,6 +151,7 @@ UPGRADES: Mapping[tuple[str, int], Upgrade] = {
     (ClipCurated.topic, 1): _clip_curated_1,
     (ConceptChanged.topic, 1): _concept_changed_1,
     (TrainingRequested.topic, 1): _training_requested_1,
+    (TrainingProgress.topic, 1): _training_progress_1,
     (ReviewDecided.topic, 1): _review_decided_1,
     (RemovalDone.topic, 1): _removal_done_1,
 }

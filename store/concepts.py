@@ -40,6 +40,8 @@ class Concept(Value):
     """Least clips, of which near copies count once."""
     min_videos: int = Field(default=3, ge=2)
     min_sources: int = Field(default=1, ge=1)
+    priority: int = Field(default=0, ge=-100, le=100)
+    """Of the concepts that are due, the one of the highest is trained first."""
 
     @property
     def kind(self) -> Kind:

@@ -35,6 +35,8 @@ _COMPARED = 1_000
 _COUNTED = 2_000
 """Most clips among which copies are looked for, each with each. Chosen: 2,000 take 0.3 s, 4,000 take 1.8 s."""
 _PLACED = {"cluster", "cluster_probability"}
+_NO_PART = {"priority"}
+"""What a concept says that makes no difference to its members and their purity."""
 _LIGHT = ("video_id", "source", "held_for", "identity_ids")
 
 
@@ -135,7 +137,7 @@ def _judged(
         how=members.how,
         ready=not reasons,
         reasons=reasons,
-        recipe=digest(["concept", _VERSION, concept.model_dump(mode="json"), clusters.recipe])[:16],
+        recipe=digest(["concept", _VERSION, concept.model_dump(mode="json", exclude=_NO_PART), clusters.recipe])[:16],
         **asdict(held),
     )
 

@@ -31,6 +31,7 @@ from store.records import (
     SnapshotFinished,
     SnapshotRequested,
     TokenReserved,
+    TrainingControlled,
     TrainingDecided,
     TrainingFinished,
     TrainingProgress,
@@ -38,6 +39,7 @@ from store.records import (
 )
 from store.removed import tombstone, withdrawn_run, without_original
 from store.reviewing.subjects import source_answers, subject_document
+from store.runs import controlled, progressed
 from store.tables import DocumentTable
 from store.tokens import nameless, reserved
 
@@ -87,7 +89,6 @@ _HISTORY = ("concept", "computed_at", "n_members", "n_eligible", "n_distinct", "
 
 
 _READS_FOOTAGE = ("segment", "resume")
-_ENDED_RUN = ("succeeded", "failed", "withdrawn")
 
 
 def _submitted(record: FootageSubmitted, tables: Tables) -> None:
@@ -217,9 +218,12 @@ def _run_requested(record: TrainingRequested, tables: Tables) -> None:
 
 def _run_progress(record: TrainingProgress, tables: Tables) -> None:
     run = tables["runs"].get(record.run_id) or {"status": "requested"}
-    if run["status"] not in _ENDED_RUN:
-        progress = record.model_dump(mode="json", exclude={"run_id"})
-        tables["runs"].merge(record.run_id, {"status": "running", "progress": progress})
+    tables["runs"].put(record.run_id, progressed(run, record))
+
+
+def _run_controlled(record: TrainingControlled, tables: Tables) -> None:
+    run = tables["runs"].get(record.run_id) or {"status": "requested"}
+    tables["runs"].put(record.run_id, controlled(run, record))
 
 
 def _run_finished(record: TrainingFinished, tables: Tables) -> None:
@@ -296,6 +300,7 @@ DOCUMENT_FOLDS: dict[type[Record], Callable[[Any, Tables], None]] = {
     TokenReserved: _token_reserved,
     TrainingDecided: _training_decided,
     TrainingRequested: _run_requested,
+    TrainingControlled: _run_controlled,
     TrainingProgress: _run_progress,
     TrainingFinished: _run_finished,
     RemovalRequested: _removal_requested,

@@ -716,15 +716,38 @@ class TrainingDecided(Record):
         return self.decision_id
 
 
+class TrainingControlled(Record):
+    """A person paused, cancelled or resumed a run.
+
+    A paused run lets its device go and keeps its place until it is resumed or cancelled; a cancelled one is at its end.
+    """
+
+    topic: ClassVar[str] = "training.controlled"
+    control_id: str
+    run_id: str
+    verb: Literal["pause", "cancel", "resume"]
+    by: str
+    reason: str
+    decided_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.run_id
+
+
 class TrainingProgress(Record):
     """How far a run is."""
 
     topic: ClassVar[str] = "training.progress"
+    version: ClassVar[int] = 2
     run_id: str
-    phase: Literal["base", "encode", "lora", "evaluate"]
+    phase: Literal["start", "base", "encode", "lora", "evaluate"]
     step: int
     steps: int
     loss: float | None
+    stints: tuple[tuple[datetime, datetime], ...] = ()
+    """When the run held a device, from and until, in order; the last goes on. It has one for each time that it was
+    started. Every record tells all of them: the topic keeps only the last record of a run."""
 
     @property
     def key(self) -> str:

@@ -31,6 +31,7 @@ from store.records import (
     TrainingFinished,
     TrainingRequested,
 )
+from store.runs import HELD
 from store.store import Store
 from store.tables import sql_in
 
@@ -165,8 +166,8 @@ def withdraw_run(store: Store, run_id: str, reason: str) -> None:
 
 
 def withdrawn_run(run_id: str, known: Json, reason: str) -> Json:
-    """All that is kept of a withdrawn run: that it was asked for."""
-    asked = {name: known[name] for name in TrainingRequested.model_fields if name in known}
+    """All that is kept of a withdrawn run: that it was asked for, and when it held a device."""
+    asked = {name: known[name] for name in (*TrainingRequested.model_fields, *HELD) if name in known}
     return asked | {"run_id": run_id, "status": "withdrawn", "reason": reason, "artefacts": {}, "clip_ids": []}
 
 

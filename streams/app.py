@@ -156,6 +156,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="where models compute: auto, cpu, cuda or cuda:<number>")
     parser.add_argument("--concepts", type=Path, required=True, help="concepts.yaml")
     parser.add_argument("--gate", type=Path, help="TOML file of what holds clips back; default: gate.toml's numbers")
+    parser.add_argument("--training", type=Path, help="TOML file of when to train; default: training.toml's numbers")
     parser.add_argument("--partitions", type=int, default=4, help="of every topic that is spread over the cluster")
     parser.add_argument("--copies", type=int, help="replication factor; default: 3, or as many brokers as there are")
     parser.add_argument("--session", type=float, default=SESSION_S, help="s until a silent worker's work is given away")
@@ -179,6 +180,7 @@ def main(arguments: Sequence[str] | None = None, clock: Clock = utc_now) -> int:
         parsed.device,
         media=parsed.media,
         gate=parsed.gate,
+        training=parsed.training,
         key=os.environ.get(KEY_VARIABLE, ""),
     )
     try:

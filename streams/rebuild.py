@@ -67,6 +67,7 @@ ORDER = (
     "tokens.reserved",
     "training.decided",
     "training.requested",
+    "training.controlled",
     "training.progress",
     "training.finished",
     "snapshots.requested",

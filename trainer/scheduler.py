@@ -1,40 +1,31 @@
 """When a LoRA run is due: a pure decision of the concepts, the runs so far and the time.
 
-Stage A trains a concept's first adapter from nothing. Stage B goes on from stage A's adapter, gently, once the
-subset is known to be purer than stage A asks for. One run at a time; every concept gets a verdict and its reason.
+Stage A trains a concept's first adapter from nothing, and goes on from it whenever the subset has grown. Stage B
+refines stage A's adapter once the subset is known to be purer than stage A asks for. Every concept gets a verdict and
+its reason, in numbers.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
 from store.records import ConceptChanged, Json, TrainingRequested, digest
+from store.runs import UNDER_WAY, Stint
+from trainer.scheduler_settings import SchedulerSettings, Stage
 
-Stage = Literal["A", "B"]
-
-
-@dataclass(frozen=True)
-class SchedulerSettings:
-    """When to train; all chosen, to be replaced by what operators find.
-
-    least_growth: a subset that was trained on before must have grown by this share of its clips.
-    cool_down_s: least time between the end of a concept's last run and its next.
-    stage_b_purity: `purity_low` from which stage B refines stage A's adapter.
-    stage_a, stage_b: fields of `trainer.lora.LoraSettings`. Stage B goes at a quarter of stage A's rate, for fewer
-        steps, so that it refines and does not overwrite.
-    """
-
-    least_growth: float = 0.25
-    cool_down_s: float = 600.0
-    stage_b_purity: float = 0.9
-    stage_a: Json = field(default_factory=dict)
-    stage_b: Json = field(default_factory=lambda: {"lr": 1.25e-3, "steps": 200})
+Status = Literal["requested", "running", "paused", "cancelled", "succeeded", "failed", "withdrawn"]
 
 
 @dataclass(frozen=True)
 class PastRun:
-    """A run as the scheduler sees it. n_clips: what it was trained on; None until it ended."""
+    """A run as the scheduler sees it.
+
+    n_clips: what it was trained on; None until it ended.
+    finished_at: when it ended or was cancelled.
+    stints: when it held a device.
+    halted: who paused or cancelled it, and why; empty where nobody did.
+    """
 
     run_id: str
     concept: str
@@ -42,8 +33,16 @@ class PastRun:
     members_digest: str
     parent: str | None
     n_clips: int | None
-    status: Literal["requested", "running", "succeeded", "failed", "withdrawn"]
-    finished_at: datetime | None
+    status: Status
+    requested_at: datetime
+    finished_at: datetime | None = None
+    stints: tuple[Stint, ...] = ()
+    halted: str = ""
+
+    @property
+    def told(self) -> str:
+        """The run, for reasons."""
+        return f"run {self.run_id[:12]} of {self.concept!r}"
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,12 @@ class SchedulerState:
     concepts: tuple[ConceptChanged, ...]
     runs: tuple[PastRun, ...]
     tokens: Mapping[str, str]
+
+    @property
+    def under_way(self) -> list[PastRun]:
+        """The runs that have, or wait for, a device, the first that was asked for first."""
+        runs = [run for run in self.runs if run.status in UNDER_WAY]
+        return sorted(runs, key=lambda run: (run.requested_at, run.run_id))
 
 
 @dataclass(frozen=True)
@@ -67,40 +72,47 @@ class RunPlan:
 
 @dataclass(frozen=True)
 class SchedulerDecision:
-    """What was decided for a concept, and why."""
+    """What was decided for a concept, and why.
+
+    plan: what it would run, also where it waits for a device or the next day. request: what is asked for now.
+    """
 
     concept: str
     verdict: Literal["train", "wait"]
     reason: str
+    priority: int = 0
+    plan: RunPlan | None = None
     request: TrainingRequested | None = None
 
 
 def due(state: SchedulerState, now: datetime, settings: SchedulerSettings) -> list[TrainingRequested]:
-    """The run to request now: none or one."""
+    """The runs to request now, as many as devices are free."""
     return [decision.request for decision in decide(state, now, settings) if decision.request is not None]
 
 
 def decide(state: SchedulerState, now: datetime, settings: SchedulerSettings) -> list[SchedulerDecision]:
-    """A decision for every concept, by name; at most one says train.
+    """A decision for every concept: first those that are due, in the order in which they go, then the others by name.
 
-    Of several concepts that are due, the one whose last run ended longest ago goes first.
+    Of several that are due the one of the highest priority goes first; of these the one whose last run ended longest
+    ago.
     """
-    judged = {concept.concept: _judge(concept, state, now, settings) for concept in state.concepts}
-    wanting = [name for name, decision in judged.items() if decision.verdict == "train"]
-    under_way = [run for run in state.runs if run.status in ("requested", "running")]
-    chosen = min(wanting, key=lambda name: (_last_end_s(state.runs, name), name), default=None)
-    if under_way:
-        chosen, ahead = None, f"run {under_way[0].run_id[:12]} of {under_way[0].concept!r} is under way"
-    else:
-        ahead = f"{chosen!r} goes first"
-    return [
-        _after(decision, ahead) if name in wanting and name != chosen else decision
-        for name, decision in sorted(judged.items())
-    ]
+    judged = [_judge(concept, state, now, settings) for concept in state.concepts]
+    waiting = [decision for decision in judged if decision.request is None]
+    wanting = [decision for decision in judged if decision.request is not None]
+    wanting.sort(key=lambda one: (-one.priority, _last_end_s(state.runs, one.concept), one.concept))
+    return [*_given_out(wanting, state, now, settings), *sorted(waiting, key=lambda one: one.concept)]
 
 
-def _after(decision: SchedulerDecision, ahead: str) -> SchedulerDecision:
-    return SchedulerDecision(decision.concept, "wait", f"{decision.reason}; {ahead}")
+def device_hours(runs: Sequence[PastRun], now: datetime) -> float:
+    """Hours for which runs held devices since midnight UTC, as far as they told."""
+    midnight = day_of(now)
+    spans = [(max(begun, midnight), min(told, now)) for run in runs for begun, told in run.stints]
+    return sum(max(0.0, (told - begun).total_seconds()) for begun, told in spans) / 3600
+
+
+def day_of(now: datetime) -> datetime:
+    """The midnight that the UTC day began with; `now` is in UTC."""
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def request_run(concept: ConceptChanged, token: str, plan: RunPlan, by: str, now: datetime) -> TrainingRequested:
@@ -121,58 +133,120 @@ def request_run(concept: ConceptChanged, token: str, plan: RunPlan, by: str, now
     )
 
 
+def _given_out(
+    wanting: Sequence[SchedulerDecision], state: SchedulerState, now: datetime, settings: SchedulerSettings
+) -> list[SchedulerDecision]:
+    """The decisions on concepts that are due, in their order, once they have shared what is free."""
+    taken = [f"{run.told} is under way" for run in state.under_way]
+    budget, used_h = settings.device_hours_per_day, device_hours(state.runs, now)
+    given = []
+    for decision in wanting:
+        if budget is not None and used_h >= budget:
+            # In tenths: a decision is told whenever its reason changes.
+            told = f"{used_h:.1f} of today's {budget:g} device hours are used; more from {_next_day(now)}"
+            given.append(_wait(decision, told))
+        elif len(taken) >= settings.devices:
+            told = (
+                f"none of {settings.devices} device(s) is free: {', '.join(taken)}; its priority is {decision.priority}"
+            )
+            given.append(_wait(decision, told))
+        else:
+            hours = "" if budget is None else f", {used_h:.1f} of today's {budget:g} device hours are used"
+            free = f"{len(taken)} of {settings.devices} device(s) taken{hours}"
+            given.append(replace(decision, reason=f"{decision.reason}; {free}"))
+            taken.append(f"{decision.concept!r} of priority {decision.priority} goes first")
+    return given
+
+
+def _wait(decision: SchedulerDecision, why: str) -> SchedulerDecision:
+    return replace(decision, verdict="wait", reason=f"{decision.reason}; {why}", request=None)
+
+
 def _judge(
     concept: ConceptChanged, state: SchedulerState, now: datetime, settings: SchedulerSettings
 ) -> SchedulerDecision:
     """What this concept would do if it were alone."""
+    name, priority = concept.concept, concept.definition.get("priority", 0)
+    own = [run for run in state.runs if run.concept == name]
+    plan = _closed(concept, own, now, settings) or _plan(concept, own, settings)
+    if isinstance(plan, str):
+        return SchedulerDecision(name, "wait", plan, priority)
+    token = state.tokens.get(name)
+    if token is None:
+        return SchedulerDecision(name, "wait", "its trigger token is not reserved yet", priority, plan)
+    request = request_run(concept, token, plan, "scheduler", now)
+    decision = SchedulerDecision(name, "train", plan.reason, priority, plan, request)
+    against = _refused(own, request) or _over_quota(own, now, settings)
+    return _wait(decision, against) if against else decision
 
-    def wait(reason: str) -> SchedulerDecision:
-        return SchedulerDecision(concept.concept, "wait", reason)
 
+def _closed(concept: ConceptChanged, own: Sequence[PastRun], now: datetime, settings: SchedulerSettings) -> str | None:
+    """Why the concept gets no run now, whatever it would be."""
     if not concept.ready:
-        return wait(f"not ready: {'; '.join(concept.reasons)}")
-    own = [run for run in state.runs if run.concept == concept.concept]
+        return f"not ready: {'; '.join(concept.reasons)}"
+    for run in own:
+        if run.status in UNDER_WAY:
+            return f"{run.told} is under way, stage {run.stage}, {run.status}"
+        if run.status == "paused":
+            return f"{run.told} was paused by {run.halted}; it keeps its place until it is resumed or cancelled"
     ended = [run.finished_at for run in own if run.finished_at is not None]
     cool_at = max(ended) + timedelta(seconds=settings.cool_down_s) if ended else now
     if now < cool_at:
-        return wait(f"it cools down from its last run until {cool_at.isoformat(timespec='seconds')}")
-    plan = _plan(concept, own, settings)
-    if isinstance(plan, str):
-        return wait(plan)
-    token = state.tokens.get(concept.concept)
-    if token is None:
-        return wait("its trigger token is not reserved yet")
-    request = request_run(concept, token, plan, "scheduler", now)
-    if any(run.run_id == request.run_id and run.status == "failed" for run in own):
-        return wait(f"stage {plan.stage} failed with these clips; it waits until the subset changes or a person asks")
-    return SchedulerDecision(concept.concept, "train", plan.reason, request)
+        until = cool_at.isoformat(timespec="seconds")
+        return f"it cools down from its last run until {until}, {settings.cool_down_s:g} s after its end"
+    return None
 
 
-def _plan(concept: ConceptChanged, own: list[PastRun], settings: SchedulerSettings) -> RunPlan | str:
+def _refused(own: Sequence[PastRun], request: TrainingRequested) -> str | None:
+    """Why this very run is not asked for again: it failed, or a person cancelled one like it."""
+    for run in own:
+        if run.run_id == request.run_id and run.status == "failed":
+            return f"stage {run.stage} failed with these clips; it waits until the subset changes or a person asks"
+        same = (run.stage, run.members_digest) == (request.stage, request.members_digest)
+        if same and run.status == "cancelled":
+            told = f"{run.told} with these clips was cancelled by {run.halted}"
+            return f"{told}; it waits until the subset changes or a person asks"
+    return None
+
+
+def _over_quota(own: Sequence[PastRun], now: datetime, settings: SchedulerSettings) -> str | None:
+    today = sum(run.requested_at >= day_of(now) for run in own)
+    if today < settings.runs_per_day:
+        return None
+    return f"{today} of its {settings.runs_per_day} run(s) of today were asked for; the next from {_next_day(now)}"
+
+
+def _next_day(now: datetime) -> str:
+    return (day_of(now) + timedelta(days=1)).isoformat(timespec="minutes")
+
+
+def _plan(concept: ConceptChanged, own: Sequence[PastRun], settings: SchedulerSettings) -> RunPlan | str:
     """The next run of a ready concept, or why there is none."""
     last_a = _last_succeeded(own, "A")
     size = f"{concept.n_eligible} clips of {concept.n_videos} videos"
     if last_a is None:
-        return RunPlan("A", None, settings.stage_a, f"stage A: the first adapter, of {size}")
+        return RunPlan("A", None, settings.of_run("A", False), f"stage A: the first adapter, of {size}")
     growth = concept.n_eligible / (last_a.n_clips or 1) - 1
+    asked = f"{settings.least_growth:.0%} is asked"
     if last_a.members_digest != concept.members_digest and growth >= settings.least_growth:
-        return RunPlan("A", None, settings.stage_a, f"stage A: the subset grew by {growth:.0%} to {size}")
-    no_a = f"no stage A: the subset grew by {growth:.0%} since the last, {settings.least_growth:.0%} is asked"
-    if any(run.status == "succeeded" and run.parent == last_a.run_id for run in own):
+        reason = f"stage A: the subset grew by {growth:.0%} to {size}, {asked}; on from run {last_a.run_id[:12]}"
+        return RunPlan("A", last_a.run_id, settings.of_run("A", True), reason)
+    no_a = f"no stage A: the subset grew by {growth:.0%} since the last, {asked}"
+    if any(run.status == "succeeded" and (run.stage, run.parent) == ("B", last_a.run_id) for run in own):
         return f"{no_a}; stage B is done"
     if concept.purity_low is None or concept.purity_low < settings.stage_b_purity:
         found = "unknown" if concept.purity_low is None else f"at least {concept.purity_low:.2f}"
         return f"{no_a}; no stage B: purity is {found}, {settings.stage_b_purity:.2f} is asked"
     reason = f"stage B: purity is at least {concept.purity_low:.2f}, {settings.stage_b_purity:.2f} is asked"
-    return RunPlan("B", last_a.run_id, settings.stage_b, reason)
+    return RunPlan("B", last_a.run_id, settings.of_run("B", True), reason)
 
 
-def _last_succeeded(runs: list[PastRun], stage: Stage) -> PastRun | None:
+def _last_succeeded(runs: Sequence[PastRun], stage: Stage) -> PastRun | None:
     succeeded = [run for run in runs if run.stage == stage and run.status == "succeeded"]
     return max(succeeded, key=lambda run: (_end_s(run), run.run_id), default=None)
 
 
-def _last_end_s(runs: tuple[PastRun, ...], concept: str) -> float:
+def _last_end_s(runs: Sequence[PastRun], concept: str) -> float:
     """When the concept's last run ended; 0 where there was none."""
     return max((_end_s(run) for run in runs if run.concept == concept), default=0.0)
 

@@ -1,16 +1,20 @@
-"""`cliploom concepts` and `cliploom train`."""
+"""`cliploom train`: LoRA runs: what is due, asked for, paused, cancelled, resumed and watched."""
 
 from enum import StrEnum
-from textwrap import indent
 from typing import Annotated
 
 import typer
-import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from api.commands.output import DEFAULT_URL, AsJson, Url, grid, service, show, text
+from api.commands.decisions import By, Reason, print_entered
+from api.commands.following import ENDED, follow_run, run_to_follow
+from api.commands.output import DEFAULT_URL, REFUSED, AsJson, Url, grid, service, show, text
 from store.records import Json
+
+app = typer.Typer(no_args_is_help=True, help="LoRA runs: what is due and why; request, pause, cancel, resume, watch.")
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id.")]
 
 
 class Stage(StrEnum):
@@ -20,25 +24,8 @@ class Stage(StrEnum):
     B = "B"
 
 
-def concepts(
-    name: Annotated[str | None, typer.Argument(help="One concept, with its clips.")] = None,
-    proposed: Annotated[bool, typer.Option("--proposed", help="What clusters suggest, for concepts.yaml.")] = False,
-    url: Url = DEFAULT_URL,
-    as_json: AsJson = False,
-) -> None:
-    """Concepts with their purity, and why they are not ready to be trained on."""
-    if proposed and name is not None:
-        raise typer.BadParameter("--proposed is of no declared concept; leave out one of both")
-    with service(url, as_json) as client:
-        if proposed:
-            show(client.get("/concepts/proposed"), as_json, _print_proposals)
-        elif name is None:
-            show(client.get("/concepts"), as_json, _print_concepts)
-        else:
-            show(client.get(f"/concepts/{name}"), as_json, _print_concept)
-
-
-def train(
+@app.command()
+def run(
     concept: Annotated[str, typer.Argument(help="The concept's name.")],
     stage: Annotated[Stage, typer.Option(help="A: the concept; B: refine it.")] = Stage.A,
     url: Url = DEFAULT_URL,
@@ -49,49 +36,75 @@ def train(
         show(client.post("/training", concept=concept, stage=stage.value), as_json, _print_run)
 
 
-def _print_concepts(console: Console, answer: list[Json]) -> None:
-    rows = [
-        (
-            concept["concept"],
-            concept["token"],
-            f"{concept['n_eligible']} of {concept['n_members']} clips open to use, {concept['n_distinct']} but for"
-            f" copies, {concept['n_videos']} videos, {concept['n_sources']} sources",
-            "unknown"
-            if concept["purity"] is None
-            else f"{concept['purity']:.2f}, at least {text(concept['purity_low'])}",
-            "yes" if concept["ready"] else "no: " + "; ".join(concept["reasons"]),
-        )
-        for concept in answer
-    ]
-    console.print(grid("", ("concept", "token", "subset", "purity", "ready"), rows))
+@app.command()
+def plan(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """What would be trained now, in order, and why; nothing is asked for."""
+    with service(url, as_json) as client:
+        show(client.get("/training/plan"), as_json, _print_plan)
 
 
-def _print_concept(console: Console, answer: Json) -> None:
-    concept = answer["concept"]
-    _print_concepts(console, [concept])
-    told = ", ".join(f"{name} {value:.2f}" for name, value in concept["purity_by_modality"].items())
-    console.print(
-        f"found by {concept['how']}; purity by modality: {told or '–'}; people were asked about {concept['n_asked']}"
-        f" clips; as varied as {concept['effective_videos']:.1f} equal videos; {concept['n_identities']} people seen",
-        highlight=False,
-    )
-    columns = ("clip_id", "probability", "agreement", "answer", "eligible", "held_for")
-    rows = [[member[column] for column in columns] for member in answer["members"]]
-    titles = ("clip", "probability", "agreement", "a person says", "open to use", "kept out by")
-    console.print(grid("", titles, rows))
+@app.command()
+def pause(run: Run, by: By, reason: Reason, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Stop a run where it is, or keep it from starting; its device is free until it is resumed."""
+    _decide("pause", run, by, reason, url, as_json)
 
 
-def _print_proposals(console: Console, answer: list[Json]) -> None:
-    """As YAML that can be pasted in concepts.yaml, under `concepts:`."""
-    if not answer:
-        console.print("# no cluster of enough clips and videos that a declared concept is not already")
-    for proposal in answer:
-        told = f"# cluster {proposal['cluster']}: {proposal['n_clips']} clips of {proposal['n_videos']} videos"
-        if "query" in proposal["concept"]:
-            told += f", agrees with the condition by {proposal['agreement']:.2f}"
-        entry = yaml.safe_dump([proposal["concept"]], sort_keys=False, allow_unicode=True, width=110)
-        console.out(indent(f"{told}\n{entry}", "  "), highlight=False)
+@app.command()
+def cancel(run: Run, by: By, reason: Reason, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """End a run for good: it is not asked for again with the same clips until a person does."""
+    _decide("cancel", run, by, reason, url, as_json)
+
+
+@app.command()
+def resume(run: Run, by: By, reason: Reason, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Let a paused run go on from its last checkpoint."""
+    _decide("resume", run, by, reason, url, as_json)
+
+
+@app.command()
+def watch(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Its id; without it, the run under way.")] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Follow a run until it ends: phase, steps, loss, time left. Exit code 1 where it did not succeed."""
+    with service(url, as_json) as client:
+        found = run_to_follow(client, run)
+        if found is None:
+            show([], as_json, lambda console, _: console.print("no run is under way; `cliploom train plan` says why"))
+            return
+        ended = follow_run(client, found, Console(stderr=True, quiet=as_json))
+        show(ended, as_json, _print_ended)
+    if ended["status"] != ENDED[0]:
+        raise typer.Exit(REFUSED)
+
+
+def _decide(verb: str, run: str, by: str, reason: str, url: str, as_json: bool) -> None:
+    with service(url, as_json) as client:
+        show(client.post(f"/training/{run}/{verb}", by=by, reason=reason), as_json, print_entered)
 
 
 def _print_run(console: Console, answer: Json) -> None:
     console.print(f"run {answer['id']}: {escape(answer['note'])}", highlight=False)
+
+
+def _print_plan(console: Console, answer: Json) -> None:
+    budget_h, left_h = answer["device_hours_per_day"], answer["device_hours_left"]
+    left = "no limit" if budget_h is None else f"{left_h:.1f} of {budget_h:g} left"
+    console.print(
+        f"{len(answer['under_way'])} of {answer['devices']} devices taken; device hours on {answer['day']} (UTC):"
+        f" {answer['device_hours_used']:.1f} used, {left}; at most {answer['runs_per_day']} runs a day of a concept",
+        highlight=False,
+    )
+    rows = [
+        (one["concept"], one["priority"], one["verdict"], one["stage"], one["reason"]) for one in answer["concepts"]
+    ]
+    console.print(grid("", ("concept", "priority", "now", "stage", "why"), rows))
+
+
+def _print_ended(console: Console, run: Json) -> None:
+    told = f"run {run['run_id']} of {run['concept']}: {run['status']}"
+    numbers = {name: value for name, value in run.get("metrics", {}).items() if isinstance(value, int | float)}
+    listed = ", ".join(f"{name} {text(value)}" for name, value in numbers.items())
+    why = run.get("reason") if run["status"] in ("failed", "withdrawn") else None
+    console.print(escape("; ".join(part for part in (told, why, listed) if part)), highlight=False, soft_wrap=True)

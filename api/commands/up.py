@@ -21,6 +21,7 @@ from api.commands.workers import (
     Logs,
     Media,
     Profile,
+    Training,
     streams_command,
     texts_command,
 )
@@ -33,6 +34,7 @@ def up(
     profile: Profile = "measured",
     concepts: Concepts = Path("concepts.yaml"),
     gate: Gate = None,
+    training: Training = None,
     media: Media = None,
     device: Device = "auto",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8420,
@@ -56,6 +58,7 @@ def up(
     folder = data.resolve()
     told: Json = {
         "gate": gate and gate.resolve(),
+        "training": training and training.resolve(),
         "media": media,
         "device": device,
         "grace": grace,
@@ -75,4 +78,7 @@ def up(
 
     with local("up", as_json):
         kafka = None if broker == "embedded" else KafkaSettings.read(broker, os.environ)
-        serve(ServeSettings(folder, host, port, allowed, command, texts, told["gate"], kafka, grace), announce)
+        settings = ServeSettings(
+            folder, host, port, allowed, command, texts, told["gate"], told["training"], kafka, grace
+        )
+        serve(settings, announce)

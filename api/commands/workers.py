@@ -23,6 +23,9 @@ Gate = Annotated[
     Path | None,
     typer.Option(help="What holds clips back, such as minors: a TOML file; without it, gate.toml's numbers."),
 ]
+Training = Annotated[
+    Path | None, typer.Option(help="When LoRAs are trained: a TOML file; without it, training.toml's numbers.")
+]
 Media = Annotated[
     str | None, typer.Option(help="Object storage of the media (an fsspec URL); without it, the store's folder.")
 ]
@@ -65,6 +68,7 @@ def work(
     profile: Profile = "measured",
     concepts: Concepts = Path("concepts.yaml"),
     gate: Gate = None,
+    training: Training = None,
     media: Media = None,
     metrics_port: Annotated[int, typer.Option(min=0, max=65535, help="For Prometheus; 0 takes a free one.")] = 0,
     device: Device = "auto",
@@ -75,6 +79,7 @@ def work(
     told: Json = {
         "steps": steps,
         "gate": gate and gate.resolve(),
+        "training": training and training.resolve(),
         "media": media,
         "device": device,
         "metrics_port": metrics_port,

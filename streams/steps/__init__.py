@@ -26,6 +26,7 @@ from streams.steps.segment import CHUNK_S, Segment
 from streams.steps.snapshot import Snapshot
 from streams.steps.train import Train
 from streams.topics import STEPS
+from trainer.scheduler_settings import load_training
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Workplace:
     media: object storage of a new store's media (see `store.store.choose_media`); None: where they are, or in `data`.
     chunk_s: footage that is read as one piece of work; what is longer is shared out.
     gate: a TOML file of what holds clips back (see `store.gate.load_gate`); None: the defaults.
+    training: a TOML file of when to train (see `trainer.scheduler_settings.load_training`); None: the defaults.
     key: secret of the endpoint that the profile's engine asks, if it does.
     """
 
@@ -47,6 +49,7 @@ class Workplace:
     media: str | None = None
     chunk_s: float = CHUNK_S
     gate: Path | None = None
+    training: Path | None = None
     key: str = field(default="", repr=False)
 
     @property
@@ -62,10 +65,10 @@ async def open_road(
     every column that the profile and the annotation need.
 
     Raises:
-        SettingsError: profile, device, concepts or gate cannot work.
+        SettingsError: profile, device, concepts, gate or training cannot work.
         ModelUnavailable: the steps measure clips, and a model of the profile that is not optional is missing.
     """
-    gate = load_gate(place.gate)
+    gate, training = load_gate(place.gate), load_training(place.training)
     metrics = metrics or StepMetrics()
     if place.media is not None:
         choose_media(place.data, place.media)
@@ -96,8 +99,10 @@ async def open_road(
         "densify": lambda: Densify(describing),
         "persist": persist,
         "curate": lambda: Curate(place.data, place.concepts, place.profile, clock),
-        "schedule": lambda: Schedule(store, clock),
-        "train": lambda: Train(store, place.data, place.unfinished, place.device, clock),
+        "schedule": lambda: Schedule(store, clock, training),
+        "train": lambda: Train(
+            store, Child("train", "streams.workers.train", str(place.data), place.unfinished, place.device), clock
+        ),
         "snapshot": lambda: Snapshot(store, snapshots),
     }
     if "embed" in names:

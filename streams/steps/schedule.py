@@ -4,11 +4,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from store.documents import record_of
 from store.records import (
     ConceptChanged,
+    Json,
     Record,
     TrainingDecided,
     TrainingFinished,
@@ -18,7 +18,9 @@ from store.records import (
 from store.store import Store
 from store.tokens import tokens_of
 from streams.runner import Failure, Publish, Step
-from trainer.scheduler import PastRun, SchedulerDecision, SchedulerSettings, SchedulerState, decide
+from trainer.scheduler import SchedulerDecision, SchedulerState, decide
+from trainer.scheduler_settings import SchedulerSettings
+from trainer.scheduler_state import concepts_of, state_of
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +84,7 @@ class Schedule(Step):
         if not self._told:
             past = sorted(self._store.training_decisions.all().values(), key=lambda body: body["decided_at"])
             self._told = {body["concept"]: (body["verdict"], body["reason"]) for body in past}
-        concepts = {name: record_of(ConceptChanged, body) for name, body in self._store.concepts.all().items()}
-        runs: dict[str, dict[str, Any]] = {
+        runs: dict[str, Json] = {
             run_id: {"status": "requested"} | request.model_dump(mode="json")
             for run_id, request in self._requested.items()
         }
@@ -91,8 +92,8 @@ class Schedule(Step):
         for run_id, finished in self._finished.items():
             if run_id in runs and runs[run_id]["status"] != "withdrawn":
                 runs[run_id] |= finished.model_dump(mode="json")
-        known = tuple((concepts | self._concepts).values())
-        return SchedulerState(known, tuple(map(_past_run, runs.values())), tokens_of(self._store, "concept"))
+        concepts = concepts_of(self._store) | self._concepts
+        return state_of(concepts.values(), runs, tokens_of(self._store, "concept"))
 
 
 def decided(decision: SchedulerDecision, state: SchedulerState, now: datetime) -> TrainingDecided:
@@ -107,17 +108,3 @@ def decided(decision: SchedulerDecision, state: SchedulerState, now: datetime) -
     }
     decision_id = digest([told, now.isoformat()])[:32]
     return TrainingDecided.model_validate(told | {"decision_id": decision_id, "decided_at": now})
-
-
-def _past_run(body: dict[str, Any]) -> PastRun:
-    finished_at = body.get("finished_at")
-    return PastRun(
-        run_id=body["run_id"],
-        concept=body["concept"],
-        stage=body["stage"],
-        members_digest=body["members_digest"],
-        parent=body["parent"],
-        n_clips=body.get("metrics", {}).get("n_clips"),
-        status=body["status"],
-        finished_at=datetime.fromisoformat(finished_at) if finished_at else None,
-    )

@@ -82,7 +82,9 @@ def test_a_folder_without_videos_is_refused(run, tmp_path):
         ("search", "--column", "visual_embedding"),
         ("release", "beach", "--by", "Ada"),
         ("remove", "clip", "c1", "--by", "Ada", "--reason", "r"),
-        ("train", "lively", "--stage", "C"),
+        ("train", "run", "lively", "--stage", "C"),
+        ("train", "lively"),
+        ("train", "pause", "r1", "--by", "Ada"),
         ("nonsense",),
     ],
 )
@@ -223,7 +225,7 @@ def test_snapshots_are_asked_for_and_shown(run, run_json):
 
 
 def test_training_an_unknown_concept_is_refused(run):
-    code, _, told = run("train", "loud")
+    code, _, told = run("train", "run", "loud")
 
     assert code == 1
     assert "no concept 'loud'" in told
@@ -242,13 +244,14 @@ def test_sizes_are_for_people(value, told):
     assert size(value) == told
 
 
-def test_the_gate_is_told_to_the_worker_where_one_is_given(tmp_path):
+@pytest.mark.parametrize("name", ["gate", "training"])
+def test_a_file_of_settings_is_told_to_the_worker_where_one_is_given(tmp_path, name):
     def command(**options):
         return streams_command(tmp_path, "embedded", "measured", tmp_path / "concepts.yaml", **options)
 
-    gate = tmp_path / "gate.toml"
-    assert command(gate=gate)[-2:] == ("--gate", str(gate))
-    assert "--gate" not in command(gate=None)
+    path = tmp_path / f"{name}.toml"
+    assert command(**{name: path})[-2:] == (f"--{name}", str(path))
+    assert f"--{name}" not in command(**{name: None})
 
 
 def test_the_command_has_the_promised_commands():

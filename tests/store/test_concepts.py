@@ -41,6 +41,7 @@ def test_a_missing_file_is_named(tmp_path):
     ("old", "new", "message"),
     [
         ("purity: 0.8", "purity: 1.5", r"c\.yaml line 7: concepts\.0\.purity: .* got 1\.5"),
+        ("purity: 0.8", "priority: 101", r"c\.yaml line 7: concepts\.0\.priority: .*equal to 100, got 101"),
         ("purity: 0.8", "purty: 0.8", r"c\.yaml line 7: concepts\.0\.purty: Extra inputs"),
         (
             "    query: motion = 'high'\n",

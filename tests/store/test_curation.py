@@ -100,6 +100,15 @@ def test_a_concept_that_was_ready_stays_so_with_a_clip_less(made):
     assert judged(store, clusters, fewer, (strict, CLOSE))["wide"].ready
 
 
+def test_a_priority_is_told_and_is_no_part_of_what_the_subset_was_computed_by(made):
+    store, clusters = made
+    first = judged(store, clusters)["wide"]
+    View(store).apply([first])
+    urgent = judged(store, clusters, concepts=(WIDE.model_copy(update={"priority": 5}), CLOSE))["wide"]
+    assert urgent.definition["priority"] == 5
+    assert (urgent.recipe, urgent.members_digest) == (first.recipe, first.members_digest)
+
+
 def test_a_query_that_cannot_be_run_is_a_reason(made):
     store, clusters = made
     broken = Concept(name="broken", description="D.", query="nonsense = 1")

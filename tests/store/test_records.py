@@ -127,6 +127,14 @@ def test_records_from_before_there_were_tokens_are_read_as_having_none(kind, wit
     assert decode(json.dumps(told | {"version": 1}).encode()) == record.model_copy(update=without)
 
 
+def test_progress_of_before_there_were_stints_is_read_as_telling_of_none():
+    record = example(RECORD_TYPES["training.progress"])
+    told = json.loads(encode(record))
+    assert told["version"] == 2
+    del told["body"]["stints"]
+    assert decode(json.dumps(told | {"version": 1}).encode()) == record.model_copy(update={"stints": ()})
+
+
 def test_a_review_of_before_there_was_undoing_is_read_as_labelling_and_undoing_nothing():
     told = json.loads(encode(example(RECORD_TYPES["reviews.decided"])))
     assert told["version"] == 2

@@ -22,6 +22,7 @@ from store.records import (
     ReviewDecided,
     TokenReserved,
     TrackLink,
+    TrainingControlled,
     TrainingFinished,
     TrainingProgress,
     TrainingRequested,
@@ -74,7 +75,15 @@ def _run(run_id: str, clip_ids: tuple[str, ...]) -> list[Record]:
         reason="",
         requested_at=NOW,
     )
-    progress = TrainingProgress(run_id=run_id, phase="lora", step=3, steps=9, loss=0.5)
+    held = ((_at(6), _at(7)), (_at(8), _at(8)))
+    progress = TrainingProgress(run_id=run_id, phase="lora", step=3, steps=9, loss=0.5, stints=held)
+    halted = [
+        TrainingControlled.model_validate(
+            {"control_id": f"{run_id}-{verb}", "run_id": run_id, "verb": verb, "by": "Ada", "reason": "heat"}
+            | {"decided_at": decided_at}
+        )
+        for verb, decided_at in (("pause", _at(7)), ("resume", _at(8)))
+    ]
     finished = TrainingFinished(
         run_id=run_id,
         concept="calm",
@@ -85,7 +94,7 @@ def _run(run_id: str, clip_ids: tuple[str, ...]) -> list[Record]:
         clip_ids=clip_ids,
         finished_at=_at(9),
     )
-    return [asked, progress, finished]
+    return [asked, *halted, progress, finished]
 
 
 def _people() -> list[Record]:

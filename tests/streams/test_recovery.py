@@ -1,6 +1,6 @@
 """What a broker that forgot everything is told again."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from store.records import (
     FootageSubmitted,
     RemovalRequested,
     SnapshotRequested,
+    TrainingControlled,
     TrainingFinished,
     TrainingProgress,
     TrainingRequested,
@@ -82,6 +83,17 @@ def test_requested_and_running_runs_go_on_and_ended_ones_do_not(store: Store) ->
     )
     View(store).apply([_run("asked"), _run("running"), _run("ended"), progress, finished])
     assert sorted(unfinished_work(store), key=lambda r: r.key) == [_run("asked"), _run("running")]
+
+
+def test_a_halted_run_waits_for_a_person_and_a_resumed_one_goes_on(store: Store) -> None:
+    def control(run_id: str, verb: str, minute: int) -> TrainingControlled:
+        told = {"control_id": f"{run_id}-{verb}", "run_id": run_id, "verb": verb, "by": "Ada", "reason": "heat"}
+        return TrainingControlled.model_validate(told | {"decided_at": NOW + timedelta(minutes=minute)})
+
+    asked = [_run("paused"), _run("cancelled"), _run("resumed")]
+    halted = [control("paused", "pause", 1), control("cancelled", "cancel", 1), control("resumed", "pause", 1)]
+    View(store).apply([*asked, *halted, control("resumed", "resume", 2)])
+    assert unfinished_work(store) == [_run("resumed")]
 
 
 def test_what_people_asked_for_is_not_forgotten(store: Store) -> None:

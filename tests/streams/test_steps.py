@@ -30,6 +30,7 @@ from store.records import (
     SnapshotRequested,
     TokenReserved,
     TrackName,
+    TrainingControlled,
     TrainingDecided,
     TrainingFinished,
     TrainingRequested,
@@ -49,6 +50,7 @@ from streams.steps.snapshot import Snapshot
 from tests.store.made_footage import COLUMNS, Video, all_records
 from tests.store.made_people import PEOPLE_COLUMNS, people
 from trainer.bases import SMALL_LABEL, Base
+from trainer.scheduler_settings import SchedulerSettings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ANNOTATING = Annotating(About("measured", "reasoned-1", DEFAULT_VOCABULARY, absent=None))
@@ -494,6 +496,43 @@ async def test_the_next_concept_is_trained_when_a_run_has_ended(named: Store) ->
     clock.now += timedelta(seconds=11)
     await step.idle(published)
     assert [request.concept for request in published.of(TrainingRequested)] == ["calm", "lively"]  # type: ignore[attr-defined]
+
+
+async def test_a_paused_run_frees_its_device_and_keeps_its_concept_waiting(named: Store) -> None:
+    clock, published = Clock(), Published()
+    step = Schedule(named, clock)
+    await step.process([_ready("calm"), _ready("lively")], published)
+    clock.now += timedelta(seconds=11)
+    await step.idle(published)
+    (first,) = published.of(TrainingRequested)
+    told = {"control_id": "c1", "run_id": first.key, "verb": "pause", "by": "Ada", "reason": "heat"}
+    paused = TrainingControlled.model_validate(told | {"decided_at": clock.now})
+    View(named).apply([_ready("calm"), _ready("lively"), *published, paused])
+    await step.idle(published)
+    assert [request.concept for request in published.of(TrainingRequested)] == ["calm", "lively"]  # type: ignore[attr-defined]
+    reasons = {one.concept: one.reason for one in published.of(TrainingDecided)}  # type: ignore[attr-defined]
+    assert "was paused by Ada: heat" in reasons["calm"]
+    n_told = len(published)
+    clock.now += timedelta(seconds=1)
+    await step.idle(published)
+    await step.idle(published)
+    assert len(published) <= n_told + 1, "a decision is told again only when its reason changes"
+
+
+async def test_as_many_runs_are_asked_for_as_the_settings_have_devices(named: Store) -> None:
+    clock, published = Clock(), Published()
+    step = Schedule(named, clock, SchedulerSettings(devices=2))
+    await step.process([_ready("calm"), _ready("lively")], published)
+    clock.now += timedelta(seconds=11)
+    await step.idle(published)
+    assert [request.concept for request in published.of(TrainingRequested)] == ["calm", "lively"]  # type: ignore[attr-defined]
+
+
+async def test_training_settings_that_cannot_work_keep_the_service_from_starting(tmp_path: Path) -> None:
+    training = tmp_path / "training.toml"
+    training.write_text("devices = 0\n")
+    with pytest.raises(SettingsError, match=r"devices is 0; expected a whole number from 1 to 64"):
+        await open_road(Workplace(tmp_path, "measured", tmp_path / "concepts.yaml", training=training), lambda: NOW)
 
 
 async def test_footage_that_never_ends_does_not_put_training_off_for_ever(named: Store) -> None:
