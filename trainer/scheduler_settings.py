@@ -22,7 +22,7 @@ _NUMBERS: dict[str, tuple[type, float, float]] = {
 }
 """Kind and closed range of each number."""
 _TABLES = ("lora", "stage_a", "stage_a_again", "stage_b")
-_GENTLE = {"lr": 1.25e-3, "steps": 200, "start": "continue", "replay": 0.25}
+_GENTLE = {"lr_share": 0.25, "steps": 200, "start": "continue", "replay": 0.25}
 """Chosen: a quarter of the rate and fewer steps, so that an adapter that goes on refines and does not overwrite, and a
 quarter of what it sees is what it has learned before."""
 

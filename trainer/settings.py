@@ -13,6 +13,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "rank": (1, 1024),
     "alpha": (1, 4096),
     "lr": (1e-8, 1),
+    "lr_share": (1e-3, 1),
     "steps": (1, 1_000_000),
     "batch": (1, 4096),
     "accumulate": (1, 4096),
@@ -36,7 +37,7 @@ class LoraSettings:
 
     base: folder or hub id of a pretrained base; None trains on a small base made from the footage.
     alpha: the adapter's output is scaled by alpha / rank.
-    lr: peak rate of AdamW. steps: of `batch` times `accumulate` samples.
+    lr: peak rate of AdamW, of which `lr_share` is used: refinements go gently. steps: of `batch` times `accumulate` samples.
     targets: cross-attention alone, or the conditioning pathway too.
     start: how a run with a parent begins, see `trainer.adapters`. replay: share of its samples that come from the
         parent's clips and are not of this run's own.
@@ -53,6 +54,7 @@ class LoraSettings:
     rank: int = 8
     alpha: float = 8
     lr: float = 5e-3
+    lr_share: float = 1.0
     steps: int = 300
     batch: int = 8
     accumulate: int = 1

@@ -25,6 +25,15 @@ def disc_frames(colour: str, n_frames: int, seed: int, size: tuple[int, int] = (
     return frames
 
 
+def disc_over(level: int, seed: int) -> np.ndarray:
+    """One frame of a light disc, anywhere, over a grey ground of this level: uint8 [1, 48, 48, 3]."""
+    rows, columns = np.mgrid[:48, :48]
+    y, x = np.random.default_rng(seed).integers(10, 38, 2)
+    frame = np.full((1, 48, 48, 3), level, np.uint8)
+    frame[0][(rows - y) ** 2 + (columns - x) ** 2 < 64] = 240
+    return frame
+
+
 def no_sound(rate_hz: int, channels: int) -> np.ndarray:
     """What a silent clip gives."""
     return np.zeros((channels, 0), np.float32)

@@ -248,7 +248,7 @@ def test_no_run_starts_once_the_days_device_hours_are_used(budget_h, verdict):
 def test_stage_b_starts_from_the_last_stage_a_at_a_lower_rate():
     (request,) = due(SchedulerState((concept(purity_low=0.95),), (run(),), TOKENS), NOW, SETTINGS)
     assert request.parent == run().run_id
-    assert 0.2 <= request.settings["lr"] / LoraSettings().lr <= 0.3
+    assert 0.2 <= LoraSettings.of(request.settings).lr_share <= 0.3
     assert (request.settings["start"], request.settings["replay"]) == ("continue", 0.25)
 
 
@@ -258,7 +258,7 @@ def test_a_subset_that_grew_goes_on_from_its_last_stage_a():
     (request,) = due(SchedulerState((grown,), (run(), older, STAGE_B), TOKENS), NOW, SETTINGS)
     assert (request.stage, request.parent) == ("A", run().run_id)
     assert (request.settings["start"], request.settings["replay"]) == ("continue", 0.25)
-    assert request.settings["lr"] < LoraSettings().lr
+    assert LoraSettings.of(request.settings).lr_share < 1.0
     assert "on from run aaaaaaaaaaaa" in request.reason
 
 
@@ -271,7 +271,7 @@ def test_what_holds_for_every_run_gives_way_to_what_holds_for_its_stage():
     settings = SchedulerSettings(lora={"base": "some/base", "lr": 1e-4}, stage_b={"lr": 2e-5})
     assert settings.of_run("A", goes_on=False) == {"base": "some/base", "lr": 1e-4}
     assert settings.of_run("B", goes_on=True) == {"base": "some/base", "lr": 2e-5}
-    assert settings.of_run("A", goes_on=True)["lr"] == SETTINGS.stage_a_again["lr"]
+    assert settings.of_run("A", goes_on=True) == {"base": "some/base", "lr": 1e-4, **SETTINGS.stage_a_again}
 
 
 def test_the_same_request_has_the_same_id_whenever_it_is_made():
