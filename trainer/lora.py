@@ -122,7 +122,8 @@ def train_lora(
     def told(step: int, loss: float) -> None:
         progress("lora", step, settings.steps, loss)
 
-    return fit(student.parameters, loss_of_step, settings.steps, settings.lr * settings.lr_share, told, settings.accumulate, checkpoints)
+    lr = settings.lr * settings.lr_share
+    return fit(student.parameters, loss_of_step, settings.steps, lr, told, settings.accumulate, checkpoints)
 
 
 def _kept_channels(like: Tensor, dropout: float, numbers: torch.Generator) -> Tensor:

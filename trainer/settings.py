@@ -37,7 +37,8 @@ class LoraSettings:
 
     base: folder or hub id of a pretrained base; None trains on a small base made from the footage.
     alpha: the adapter's output is scaled by alpha / rank.
-    lr: peak rate of AdamW, of which `lr_share` is used: refinements go gently. steps: of `batch` times `accumulate` samples.
+    lr: peak rate of AdamW, of which `lr_share` is used: refinements go gently. steps: of `batch` times `accumulate`
+        samples.
     targets: cross-attention alone, or the conditioning pathway too.
     start: how a run with a parent begins, see `trainer.adapters`. replay: share of its samples that come from the
         parent's clips and are not of this run's own.

@@ -3,11 +3,11 @@
     python -m tests.bench.control --out build/control         # pictures, then sounds; some minutes on two cores
     python -m tests.bench.control --only sound --seeds 1
 
-Pictures: light discs over grounds of any brightness, all with one caption; the channel is `brightness`. Sounds: wordless
-voices (a glottal pulse train through two formants) beside one and the same picture, all with one caption; the channels
-are `loudness` and `arousal`. The clips' channels are measured by our own processors, and so is what is drawn. Printed is
-Spearman's rank correlation of what was asked for (five levels from four seeds) with what came, with the projector
-and without; `sweep-*.png` shows the samples.
+Pictures: light discs over grounds of any brightness, all with one caption; the channel is `brightness`. Sounds:
+wordless voices beside one and the same picture, all with one caption; the channels are `loudness` and `arousal`. The
+clips' channels are measured by our own processors, and so is what is drawn. Printed is Spearman's rank correlation of
+what was asked for (five levels from four seeds) with what came, with the projector and without; `sweep-*.png` shows
+the samples.
 """
 
 import argparse
