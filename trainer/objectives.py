@@ -1,7 +1,6 @@
 """What a denoiser is trained to say of noised latents, and at which times: the three kinds that our families use.
 
-`x` is the clean latent and `e` unit noise. Every kind noises as `a x + s e` with `a` and `s` of the time alone, so that
-an estimate of `x` follows from a prediction: what temporal losses and measurements need.
+`x` is the clean latent and `e` unit noise. Every kind noises as `a x + s e` with `a` and `s` of the time alone.
 """
 
 from abc import ABC, abstractmethod
@@ -31,10 +30,6 @@ class Objective(ABC):
     def target(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """What the denoiser should say."""
 
-    @abstractmethod
-    def clean(self, noised: Tensor, predicted: Tensor, times: Tensor) -> Tensor:
-        """The estimate of `x` that a prediction amounts to."""
-
     def noised(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """Latents with their noise."""
         a, s = self._scales(latents, times)
@@ -43,11 +38,6 @@ class Objective(ABC):
     def weights(self, times: Tensor) -> Tensor:
         """[N] weights of the squared errors."""
         return torch.ones(len(times), device=times.device)
-
-    def noise_share(self, times: Tensor) -> Tensor:
-        """[N] share of noise, s / (a + s), in [0, 1]."""
-        a, s = self.scales(times)
-        return s / (a + s)
 
     def _scales(self, like: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
         shape = (-1, *(1,) * (like.ndim - 1))
@@ -91,10 +81,6 @@ class Discrete(Objective):
         a, s = self._scales(latents, times)
         return a * noise - s * latents
 
-    def clean(self, noised: Tensor, predicted: Tensor, times: Tensor) -> Tensor:
-        a, s = self._scales(noised, times)
-        return (noised - s * predicted) / a if self._predicts == "epsilon" else a * noised - s * predicted
-
     def weights(self, times: Tensor) -> Tensor:
         if self._gamma is None:
             return super().weights(times)
@@ -131,10 +117,6 @@ class Flow(Objective):
     def target(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         return noise - latents
 
-    def clean(self, noised: Tensor, predicted: Tensor, times: Tensor) -> Tensor:
-        _, s = self._scales(noised, times)
-        return noised - s * predicted
-
 
 class Angular(Objective):
     """Velocity prediction on the circle: a = cos(t pi / 2), s = sin(t pi / 2), t uniform in (0, 1) (Salimans and Ho,
@@ -153,7 +135,3 @@ class Angular(Objective):
     def target(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         a, s = self._scales(latents, times)
         return a * noise - s * latents
-
-    def clean(self, noised: Tensor, predicted: Tensor, times: Tensor) -> Tensor:
-        a, s = self._scales(noised, times)
-        return a * noised - s * predicted

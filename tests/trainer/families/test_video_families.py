@@ -15,6 +15,7 @@ from store.errors import ModelUnavailable
 from trainer.adapters import add_adapter, read_adapter, save_adapter
 from trainer.bases import Base
 from trainer.families.base import Family, Rules
+from trainer.families.ltx import LTX
 from trainer.families.wan import Wan
 from trainer.opening import open_base
 
@@ -68,6 +69,21 @@ def test_longer_videos_are_trained_at_noisier_times_where_the_base_draws_them_so
     # Medians of 1024 and 4096 tokens: 1 / (1 + exp(-shift)) of the schedule's two ends.
     assert short == pytest.approx(1 / (1 + 2.718281828**-0.95), abs=1e-5)
     assert long == pytest.approx(1 / (1 + 2.718281828**-2.05), abs=1e-5)
+
+
+def test_the_time_loss_is_about_errors_that_jump_and_not_about_those_that_all_frames_share(tmp_path):
+    class Wrong(LTX):
+        off: torch.Tensor
+
+        def predict(self, noised, times, texts):
+            return self.off  # Of nothing at all: without signal and noise the target is zero.
+
+    family = Wrong(opened("ltx", tmp_path)[0].pipeline)
+    nothing, times = torch.zeros(1, 8, 5, 2, 2), torch.tensor([0.3])
+    for off, wanted in ((1.0, 1.0), (torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0]).view(5, 1, 1), 1.0 + 0.5 * 4.0)):
+        family.off = torch.ones_like(nothing) * off
+        assert family.loss(nothing, nothing, times, {}, temporal=0.0).item() == 1.0
+        assert family.loss(nothing, nothing, times, {}, temporal=0.5).item() == pytest.approx(wanted)
 
 
 def test_a_wan_of_two_denoisers_is_refused(tmp_path):
