@@ -64,7 +64,7 @@ def _build() -> StableAudioPipeline:
     text = T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2)
     return StableAudioPipeline(
         vae=AutoencoderOobleck(
-            encoder_hidden_size=12,
+            encoder_hidden_size=2 * _LATENTS,  # its output: mean and scale
             downsampling_ratios=[4, 4, 4],
             channel_multiples=[1, 2, 4],
             decoder_channels=12,
