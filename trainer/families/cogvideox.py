@@ -9,7 +9,7 @@ from diffusers import CogVideoXPipeline
 from torch import Tensor
 
 from trainer.families.base import Family, Generation, Rules, Texts
-from trainer.families.parts import as_frames, as_pixels, in_batches, seeded, texts_in_batches
+from trainer.families.parts import draw_frames, texts_in_batches, video_latents
 from trainer.objectives import Discrete, Objective
 
 
@@ -60,12 +60,7 @@ class CogVideoX(Family):
         """Where the denoiser's patches want more latents, the first is repeated: the pipeline adds noise there, and
         drops what comes of it."""
         vae = self.pipeline.vae
-
-        def encode(part: np.ndarray) -> Tensor:
-            frames = as_pixels(part).transpose(1, 2).to(vae.device, vae.dtype)
-            return vae.encode(frames).latent_dist.mode().transpose(1, 2) * vae.config.scaling_factor
-
-        latents = in_batches(media, encode, size=1)
+        latents = video_latents(vae, media).transpose(1, 2) * vae.config.scaling_factor
         lacking = -latents.shape[1] % (self.denoiser.config.patch_size_t or 1)
         return torch.cat([latents[:, :1].expand(-1, lacking, -1, -1, -1), latents], dim=1)
 
@@ -99,18 +94,9 @@ class CogVideoX(Family):
         ).sample.float()
 
     def generate(self, texts: Sequence[str], seeds: Sequence[int], how: Generation) -> np.ndarray:
-        videos = self.pipeline(
-            list(texts),
-            height=how.height_px,
-            width=how.width_px,
-            num_frames=how.n_frames,
-            num_inference_steps=how.steps,
-            guidance_scale=how.guidance,
-            generator=seeded(seeds),
-            max_sequence_length=self._text_tokens,
-            output_type="np",
-        ).frames
-        return as_frames(videos)
+        return draw_frames(
+            self.pipeline, texts, seeds, how, num_frames=how.n_frames, max_sequence_length=self._text_tokens
+        )
 
     def comfy_name(self, module: str) -> str:
         """ComfyUI's own model has other names for the blocks' parts."""

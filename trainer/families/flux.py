@@ -15,7 +15,7 @@ from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
 from trainer.families.base import Family, Generation, Rules, Texts
-from trainer.families.parts import as_frames, as_pixels, in_batches, seeded, texts_in_batches
+from trainer.families.parts import draw_frames, picture_latents, texts_in_batches
 from trainer.objectives import Flow, Objective
 
 TEXT_TOKENS = 512
@@ -68,12 +68,7 @@ class Flux(Family):
     def encode_media(self, media: np.ndarray) -> Tensor:
         """[N, C, h, w]."""
         vae = self.pipeline.vae
-        shift, scale = vae.config.shift_factor, vae.config.scaling_factor
-
-        def encode(part: np.ndarray) -> Tensor:
-            return (vae.encode(as_pixels(part).to(vae.device, vae.dtype)).latent_dist.mode() - shift) * scale
-
-        return in_batches(media, encode)
+        return (picture_latents(vae, media) - vae.config.shift_factor) * vae.config.scaling_factor
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> Texts:
@@ -102,17 +97,7 @@ class Flux(Family):
         return pipeline._unpack_latents(said, height * scale, width * scale, scale).float()
 
     def generate(self, texts: Sequence[str], seeds: Sequence[int], how: Generation) -> np.ndarray:
-        pictures = self.pipeline(
-            list(texts),
-            height=how.height_px,
-            width=how.width_px,
-            num_inference_steps=how.steps,
-            guidance_scale=how.guidance,
-            generator=seeded(seeds),
-            max_sequence_length=TEXT_TOKENS,
-            output_type="np",
-        ).images
-        return as_frames(pictures)
+        return draw_frames(self.pipeline, texts, seeds, how, max_sequence_length=TEXT_TOKENS)
 
     def comfy_name(self, module: str) -> str:
         """ComfyUI maps the names of diffusers itself (`flux_to_diffusers`)."""

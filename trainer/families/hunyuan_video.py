@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from trainer.families.base import Family, Generation, Rules, Texts
-from trainer.families.parts import as_frames, as_pixels, in_batches, seeded, texts_in_batches
+from trainer.families.parts import draw_frames, texts_in_batches, video_latents
 from trainer.objectives import Flow, Objective
 
 
@@ -73,12 +73,7 @@ class HunyuanVideo(Family):
     @torch.no_grad()
     def encode_media(self, media: np.ndarray) -> Tensor:
         vae = self.pipeline.vae
-
-        def encode(part: np.ndarray) -> Tensor:
-            frames = as_pixels(part).transpose(1, 2).to(vae.device, vae.dtype)
-            return vae.encode(frames).latent_dist.mode() * vae.config.scaling_factor
-
-        return in_batches(media, encode, size=1)
+        return video_latents(vae, media) * vae.config.scaling_factor
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> Texts:
@@ -101,14 +96,4 @@ class HunyuanVideo(Family):
         ).sample.float()
 
     def generate(self, texts: Sequence[str], seeds: Sequence[int], how: Generation) -> np.ndarray:
-        videos = self.pipeline(
-            list(texts),
-            height=how.height_px,
-            width=how.width_px,
-            num_frames=how.n_frames,
-            num_inference_steps=how.steps,
-            guidance_scale=how.guidance,
-            generator=seeded(seeds),
-            output_type="np",
-        ).frames
-        return as_frames(videos)
+        return draw_frames(self.pipeline, texts, seeds, how, num_frames=how.n_frames)

@@ -11,7 +11,7 @@ from diffusers.pipelines.ltx.pipeline_ltx import calculate_shift
 from torch import Tensor
 
 from trainer.families.base import Family, Generation, Rules, Texts
-from trainer.families.parts import as_frames, in_batches, seeded, video_latents
+from trainer.families.parts import draw_frames, in_batches, video_latents
 from trainer.objectives import Flow, Objective
 
 TEXT_LENGTH = 128
@@ -100,17 +100,7 @@ class LTX(Family):
         return pipeline._unpack_latents(tokens, n_frames, height, width, patch, patch_t)
 
     def generate(self, texts: Sequence[str], seeds: Sequence[int], how: Generation) -> np.ndarray:
-        videos = self.pipeline(
-            list(texts),
-            height=how.height_px,
-            width=how.width_px,
-            num_frames=how.n_frames,
-            num_inference_steps=how.steps,
-            guidance_scale=how.guidance,
-            generator=seeded(seeds),
-            output_type="np",
-        ).frames
-        return as_frames(videos)
+        return draw_frames(self.pipeline, texts, seeds, how, num_frames=how.n_frames)
 
     def comfy_name(self, module: str) -> str:
         """Its own names are diffusers' but for the time's (its `ldm/lightricks/model.py`)."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.families.base import Texts
+from trainer.families.base import Generation, Texts
 
 ENCODE_BATCH = 16
 """Pictures or texts encoded at once; chosen: 512 px pictures stay below 4 GB."""
@@ -34,6 +34,11 @@ def texts_in_batches(texts: Sequence[str], encode: Callable[[list[str]], Texts],
     return {name: torch.cat([part[name].float().cpu() for part in parts]) for name in parts[0]}
 
 
+def picture_latents(vae: Any, pictures: np.ndarray) -> Tensor:
+    """Modes float32 [N, C, h, w] on the CPU, not scaled, of pictures uint8 [N, H, W, 3]."""
+    return in_batches(pictures, lambda part: vae.encode(as_pixels(part).to(vae.device, vae.dtype)).latent_dist.mode())
+
+
 def video_latents(vae: Any, videos: np.ndarray) -> Tensor:
     """Modes float32 [N, C, T, H, W] on the CPU, not scaled, of videos uint8 [N, T, H, W, 3], each encoded alone."""
     return in_batches(
@@ -41,6 +46,21 @@ def video_latents(vae: Any, videos: np.ndarray) -> Tensor:
         lambda part: vae.encode(as_pixels(part).transpose(1, 2).to(vae.device, vae.dtype)).latent_dist.mode(),
         size=1,
     )
+
+
+def draw_frames(pipeline: Any, texts: Sequence[str], seeds: Sequence[int], how: Generation, **more: Any) -> np.ndarray:
+    """Pictures uint8 [N, H, W, 3], or videos uint8 [N, T, H, W, 3] where `num_frames` is among what more is asked."""
+    drawn = pipeline(
+        list(texts),
+        height=how.height_px,
+        width=how.width_px,
+        num_inference_steps=how.steps,
+        guidance_scale=how.guidance,
+        generator=seeded(seeds),
+        output_type="np",
+        **more,
+    )
+    return as_frames(drawn[0])
 
 
 def seeded(seeds: Sequence[int]) -> list[torch.Generator]:

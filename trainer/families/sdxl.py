@@ -9,7 +9,7 @@ from diffusers import StableDiffusionXLPipeline
 from torch import Tensor
 
 from trainer.families.base import Family, Generation, Rules, Texts
-from trainer.families.parts import as_pixels, in_batches, seeded, texts_in_batches
+from trainer.families.parts import draw_frames, picture_latents, texts_in_batches
 from trainer.objectives import Discrete, Objective
 
 
@@ -51,12 +51,7 @@ class StableDiffusionXL(Family):
     @torch.no_grad()
     def encode_media(self, media: np.ndarray) -> Tensor:
         vae = self.pipeline.vae
-        return in_batches(
-            media,
-            lambda part: (
-                vae.encode(as_pixels(part).to(vae.device, vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
-            ),
-        )
+        return picture_latents(vae, media) * vae.config.scaling_factor
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> Texts:
@@ -84,16 +79,7 @@ class StableDiffusionXL(Family):
         ).sample.float()
 
     def generate(self, texts: Sequence[str], seeds: Sequence[int], how: Generation) -> np.ndarray:
-        pictures = self.pipeline(
-            list(texts),
-            height=how.height_px,
-            width=how.width_px,
-            num_inference_steps=how.steps,
-            guidance_scale=how.guidance,
-            generator=seeded(seeds),
-            output_type="np",
-        ).images
-        return (np.clip(pictures, 0, 1) * 255).round().astype(np.uint8)
+        return draw_frames(self.pipeline, texts, seeds, how)
 
     def comfy_name(self, module: str) -> str:
         return "lora_unet_" + module.replace(".", "_")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from store.errors import ModelUnavailable
 from trainer.families.base import Family, Generation, Rules, Texts
-from trainer.families.parts import as_frames, in_batches, seeded, video_latents
+from trainer.families.parts import draw_frames, in_batches, video_latents
 from trainer.objectives import Flow, Objective
 
 TEXT_LENGTH = 512
@@ -97,17 +97,7 @@ class Wan(Family):
         return self.denoiser(noised.to(dtype), steps, encoder_hidden_states=states).sample.float()
 
     def generate(self, texts: Sequence[str], seeds: Sequence[int], how: Generation) -> np.ndarray:
-        videos = self.pipeline(
-            list(texts),
-            height=how.height_px,
-            width=how.width_px,
-            num_frames=how.n_frames,
-            num_inference_steps=how.steps,
-            guidance_scale=how.guidance,
-            generator=seeded(seeds),
-            output_type="np",
-        ).frames
-        return as_frames(videos)
+        return draw_frames(self.pipeline, texts, seeds, how, num_frames=how.n_frames)
 
     def comfy_name(self, module: str) -> str | None:
         part = re.sub(r"^blocks\.\d+\.", "", module)
