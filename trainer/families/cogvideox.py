@@ -34,7 +34,7 @@ class CogVideoX(Family):
         "steps": 2000,
         "batch": 1,
         "resolution_px": 480,
-        "per_clip": 49,
+        "frames": 49,
         "guidance": 6.0,
     }
     """Of the CogVideoX example of diffusers, which gives rates from 1e-4 to 1e-3 and 1500 to 4000 steps."""

@@ -42,7 +42,7 @@ class HunyuanVideo(Family):
         "steps": 2000,
         "batch": 1,
         "resolution_px": 544,
-        "per_clip": 33,
+        "frames": 33,
         "guidance": 6.0,
     }
     """Rank and rate of diffusion-pipe's example, where alpha is the rank too; musubi-tuner's rate of 2e-4 goes with an
