@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from store.records import digest
 from trainer.cutting import CutSettings, cut_clip
@@ -94,7 +95,8 @@ class Kept:
                 known[row] = own = {name: tensor[at : at + 1] for name, tensor in states.items()}
                 _write(paths[row], own)
         told = [one for one in known if one is not None]
-        return {name: torch.cat([one[name] for one in told]) for name in told[0]}
+        # Some families pad the texts that are encoded together to the longest of them, and mask what was padded.
+        return {name: pad_sequence([one[name][0] for one in told], batch_first=True) for name in told[0]}
 
 
 def encode(

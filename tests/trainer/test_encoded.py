@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from store.errors import InputError
 from tests.trainer.made_discs import made_clip, silent
@@ -94,6 +95,23 @@ def test_a_file_that_is_cut_off_is_made_anew(family, tmp_path):
     for path in tmp_path.rglob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:50])
     assert torch.equal(encoded([clip], family, Kept(tmp_path, "base")).latents[0], first.latents[0])
+
+
+def test_texts_that_were_padded_to_several_lengths_are_read_together_with_their_masks(tmp_path):
+    class Padding:
+        """A family that pads to the longest text of a call."""
+
+        def encode_texts(self, texts: list[str]) -> dict[str, torch.Tensor]:
+            states = [torch.ones(max(1, len(text)), 2) for text in texts]
+            masks = [torch.ones(len(one), dtype=torch.bool) for one in states]
+            return {"states": pad_sequence(states, batch_first=True), "mask": pad_sequence(masks, batch_first=True)}
+
+    kept = Kept(tmp_path, "base")
+    kept.texts(["ab", ""], Padding())
+    found = kept.texts(["abcd", "ab", ""], Padding())
+    assert found["states"].shape == (3, 4, 2)
+    assert found["mask"].sum(1).tolist() == [4, 2, 1]
+    assert torch.equal(found["states"][..., 0], found["mask"].float())
 
 
 def test_a_broken_clip_is_named(family, tmp_path):
