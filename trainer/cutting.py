@@ -43,18 +43,28 @@ def cut_clip(clip: TrainingClip, family: Family, settings: CutSettings) -> np.nd
     if family.media == "sound":
         return _stretches(clip, rules, settings)
     loaded = clip.load_frames() if family.media == "picture" else clip.load_video(rules.frame_rate or 24.0)
+    check_frames(clip, loaded)
+    width, height = size_of(loaded.shape[2], loaded.shape[1], rules.side_px, settings)
+    if family.media == "picture":
+        return some_frames(loaded, width, height, settings.per_clip)
+    length = (min(settings.frames, len(loaded)) - 1) // rules.frame_step * rules.frame_step + 1
+    starts = spread(len(loaded) - length + 1, settings.per_clip)
+    frames = {row: fitted(loaded[row], width, height) for start in starts for row in range(start, start + length)}
+    return np.stack([[frames[row] for row in range(start, start + length)] for start in starts])
+
+
+def check_frames(clip: TrainingClip, loaded: np.ndarray) -> None:
+    """Raises InputError: what a clip loaded is no uint8 [T, H, W, 3] with T >= 1."""
     if loaded.ndim != 4 or loaded.shape[0] == 0 or loaded.shape[3] != 3 or loaded.dtype != np.uint8:
         raise InputError(
             f"clip {clip.clip_id}: frames of shape {loaded.shape} and type {loaded.dtype}; expected uint8"
             " [T, H, W, 3] with T >= 1; segment its video again"
         )
-    width, height = size_of(loaded.shape[2], loaded.shape[1], rules.side_px, settings)
-    if family.media == "picture":
-        return np.stack([fitted(loaded[row], width, height) for row in spread(len(loaded), settings.per_clip)])
-    length = (min(settings.frames, len(loaded)) - 1) // rules.frame_step * rules.frame_step + 1
-    starts = spread(len(loaded) - length + 1, settings.per_clip)
-    frames = {row: fitted(loaded[row], width, height) for start in starts for row in range(start, start + length)}
-    return np.stack([[frames[row] for row in range(start, start + length)] for start in starts])
+
+
+def some_frames(frames_rgb: np.ndarray, width: int, height: int, at_most: int) -> np.ndarray:
+    """Frames of uint8 [T, H, W, 3], evenly spaced, cut to this size."""
+    return np.stack([fitted(frames_rgb[row], width, height) for row in spread(len(frames_rgb), at_most)])
 
 
 def size_of(width: int, height: int, side_px: int, settings: CutSettings) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from store.records import digest
 from trainer.bases import BASE_FILE, SMALL_LABEL, Base
-from trainer.cutting import fitted, spread
+from trainer.cutting import check_frames, some_frames
 from trainer.dataset import TrainingClip, draw_shares, held_out_ids, refuse_unfit
 from trainer.families.parts import as_pixels, tokenize
 from trainer.families.sd import StableDiffusion
@@ -105,12 +105,13 @@ class _Frames:
         frames, clip_of, shares = [], [], []
         for number, (clip, share) in enumerate(zip(clips, draw_shares(clips), strict=True)):
             loaded = clip.load_frames()
-            rows = spread(len(loaded), settings.per_clip)
-            frames += [fitted(loaded[row], side, side) for row in rows]
-            clip_of += [number] * len(rows)
-            shares += [share / len(rows)] * len(rows)
+            check_frames(clip, loaded)
+            own = some_frames(loaded, side, side, settings.per_clip)
+            frames += [own]
+            clip_of += [number] * len(own)
+            shares += [share / len(own)] * len(own)
         texts = tuple(clip.conditioning for clip in clips)
-        return _Frames(np.stack(frames), torch.tensor(clip_of), torch.tensor(shares, dtype=torch.float64), texts)
+        return _Frames(np.concatenate(frames), torch.tensor(clip_of), torch.tensor(shares, dtype=torch.float64), texts)
 
 
 def small_base_id(clips: Sequence[TrainingClip], settings: SmallBaseSettings) -> str:

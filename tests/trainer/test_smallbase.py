@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from store.errors import Conflict, ModelUnavailable
+from store.errors import Conflict, InputError, ModelUnavailable
 from tests.trainer.made_discs import TINY, made_clip, silent
 from trainer.bases import SMALL_LABEL, Base, discard_bases, find_base
 from trainer.cutting import fitted
@@ -66,6 +66,12 @@ def test_a_build_that_was_killed_leaves_no_base(tmp_path, clips):
 def test_a_held_clip_never_enters_it(tmp_path, clips):
     with pytest.raises(Conflict, match=r"clip clip99 .* held for age"):
         small_base([*clips, made_clip(99, "red", held_for=("age",))], tmp_path, TINY, silent)
+
+
+def test_a_clip_of_broken_frames_is_named(tmp_path, clips):
+    broken = [replace(made_clip(99, "red"), load_frames=lambda: np.zeros((0, 8, 8, 3), np.uint8))]
+    with pytest.raises(InputError, match=r"clip clip99: frames of shape \(0, 8, 8, 3\)"):
+        small_base([*clips, *broken], tmp_path, TINY, silent)
 
 
 def test_a_removed_clip_takes_the_bases_that_learned_from_it_along(tmp_path):
