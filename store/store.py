@@ -7,6 +7,7 @@ from pathlib import Path
 
 from store.clips import ClipTable
 from store.errors import SettingsError
+from store.files import replacing
 from store.media import MediaStore
 from store.records import Column
 from store.tables import DocumentTable, connect
@@ -129,7 +130,5 @@ def choose_media(folder: Path, url: str) -> None:
         MediaStore(url)
     except (ImportError, ValueError, OSError) as error:
         raise SettingsError(f"--media {url} cannot be opened: {error}; for S3: pip install 'cliploom[s3]'") from error
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = chosen.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps({"media": url}) + "\n")
-    unfinished.replace(chosen)
+    with replacing(chosen) as unfinished:
+        unfinished.write_text(json.dumps({"media": url}) + "\n")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from store.errors import InputError
+from store.files import replacing
 
 REPORT_EVERY = 10
 """Steps between two calls of a progress callback; the last step is always told."""
@@ -67,10 +68,8 @@ class Checkpoints:
             "optimizer": optimizer.state_dict(),
             "losses": list(losses),
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(".unfinished")
-        torch.save(state, unfinished)
-        unfinished.replace(self.path)
+        with replacing(self.path) as unfinished:
+            torch.save(state, unfinished)
         self._last = self.clock()
 
     def take_up(self, parameters: Sequence[nn.Parameter], optimizer: Any) -> list[float]:

@@ -4,6 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
+from store.files import replacing
+
 _FOLDER = "clustering"
 """In the folder of the store."""
 
@@ -15,14 +17,10 @@ def kept(folder: Path, name: str) -> Path:
 
 def keep(folder: Path, name: str, content: bytes) -> None:
     """Write a file as a whole or not at all; durable on return."""
-    path = kept(folder, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("wb") as stream:
+    with replacing(kept(folder, name)) as unfinished, unfinished.open("wb") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-    unfinished.replace(path)
 
 
 def forget_all(folder: Path) -> None:
