@@ -685,7 +685,7 @@ class TrainingRequested(Record):
     parent: str | None
     """Run whose adapter this one starts from."""
     settings: Json
-    """Fields of `trainer.lora.LoraSettings` that differ from their defaults."""
+    """Fields of `trainer.settings.LoraSettings` that differ from their defaults."""
     token: str | None = None
     """The concept's trigger token, which its texts begin with; None: a request of version 1, trained without."""
     requested_by: str

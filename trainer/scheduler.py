@@ -5,7 +5,7 @@ refines stage A's adapter once the subset is known to be purer than stage A asks
 its reason, in numbers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -62,7 +62,7 @@ class SchedulerState:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A run to ask for. settings: fields of `trainer.lora.LoraSettings` that differ from their defaults."""
+    """A run to ask for. settings: fields of `trainer.settings.LoraSettings` that differ from their defaults."""
 
     stage: Stage
     parent: str | None
@@ -222,7 +222,7 @@ def _next_day(now: datetime) -> str:
 
 def _plan(concept: ConceptChanged, own: Sequence[PastRun], settings: SchedulerSettings) -> RunPlan | str:
     """The next run of a ready concept, or why there is none."""
-    last_a = _last_succeeded(own, "A")
+    last_a = last_succeeded(own, concept.concept, "A")
     size = f"{concept.n_eligible} clips of {concept.n_videos} videos"
     if last_a is None:
         return RunPlan("A", None, settings.of_run("A", False), f"stage A: the first adapter, of {size}")
@@ -241,8 +241,10 @@ def _plan(concept: ConceptChanged, own: Sequence[PastRun], settings: SchedulerSe
     return RunPlan("B", last_a.run_id, settings.of_run("B", True), reason)
 
 
-def _last_succeeded(runs: Sequence[PastRun], stage: Stage) -> PastRun | None:
-    succeeded = [run for run in runs if run.stage == stage and run.status == "succeeded"]
+def last_succeeded(runs: Iterable[PastRun], concept: str, stage: Stage) -> PastRun | None:
+    """The run of a stage that succeeded last; later runs go on from it."""
+    wanted = (concept, stage, "succeeded")
+    succeeded = [run for run in runs if (run.concept, run.stage, run.status) == wanted]
     return max(succeeded, key=lambda run: (_end_s(run), run.run_id), default=None)
 
 

@@ -38,7 +38,7 @@ class SchedulerSettings:
     cool_down_s: least time between the end of a concept's last run and its next.
     least_growth: a subset that was trained on before must have grown by this share of its clips.
     stage_b_purity: `purity_low` from which stage B refines stage A's adapter.
-    lora: fields of `trainer.lora.LoraSettings` for every run; what the tables of the stages say comes before it.
+    lora: fields of `trainer.settings.LoraSettings` for every run; what the tables of the stages say comes before it.
     stage_a: for a concept's first adapter, which starts from nothing.
     stage_a_again: for a subset that grew: the run goes on from the adapter of the last stage A.
     stage_b: goes on from the adapter of the last stage A as well, once the subset is purer.
@@ -70,7 +70,7 @@ class SchedulerSettings:
                 raise SettingsError(f"{name} is {value!r:.60}; expected a table [{name}] of fields of LoraSettings")
 
     def of_run(self, stage: Stage, goes_on: bool) -> Json:
-        """Fields of `trainer.lora.LoraSettings` for a run. goes_on: from the adapter of an earlier one."""
+        """Fields of `trainer.settings.LoraSettings` for a run. goes_on: from the adapter of an earlier one."""
         own = self.stage_b if stage == "B" else self.stage_a_again if goes_on else self.stage_a
         return self.lora | own
 
@@ -78,7 +78,7 @@ class SchedulerSettings:
 def load_training(path: Path | None) -> SchedulerSettings:
     """The settings of a TOML file (training.toml tells of each); the others, and all without a file, as they are.
 
-    What the tables say of a run is checked when a run starts (`trainer.lora.LoraSettings`).
+    What the tables say of a run is checked when a run starts (`trainer.settings.LoraSettings`).
 
     Raises:
         SettingsError: no file, no TOML, or a setting that is not known or out of its bounds.

@@ -18,9 +18,9 @@ from store.errors import Conflict, NotFound
 from store.records import ConceptChanged, Json, TrainingControlled, TrainingRequested, digest
 from store.runs import UNDER_WAY, halting
 from store.tokens import tokens_of
-from trainer.scheduler import RunPlan, day_of, decide, device_hours
+from trainer.scheduler import RunPlan, day_of, decide, device_hours, last_succeeded
 from trainer.scheduler import request_run as plan_request
-from trainer.scheduler_state import read_state
+from trainer.scheduler_state import read_state, state_of
 
 router = APIRouter(prefix="/training", tags=["training"])
 
@@ -240,11 +240,10 @@ def _planned(service: Service, body: RunRequest) -> TrainingRequested:
 
 def _last_a(runs: Mapping[str, Json], concept: str) -> str:
     """The run of stage A whose adapter stage B goes on from."""
-    of_a = [run for run in runs.values() if (run["concept"], run.get("stage")) == (concept, "A")]
-    done = [run for run in of_a if run["status"] == "succeeded"]
-    if not done:
+    last = last_succeeded(state_of((), runs, {}).runs, concept, "A")
+    if last is None:
         raise Conflict(f"stage B goes on from stage A's adapter, and concept {concept!r} has none; train stage A first")
-    return max(done, key=lambda run: (run["finished_at"], run["run_id"]))["run_id"]
+    return last.run_id
 
 
 def _run(service: Service, run_id: str) -> Json:
