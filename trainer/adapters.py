@@ -178,13 +178,9 @@ def load_adapter(family: Family, path: Path) -> None:
     if hasattr(family.pipeline, "load_lora_weights"):
         family.pipeline.load_lora_weights(path.parent, weight_name=path.name, local_files_only=True)
         return
-    start = f"{family.denoiser_name}."
     config = adapter_header(path)["lora_adapter_metadata"]
-    known = {name.removeprefix(start): value for name, value in config.items()}
-    inject_adapter_in_model(LoraConfig(**known), family.denoiser, adapter_name=_OWN)
-    layers = {name.removeprefix(start): tensor for name, tensor in read_adapter(path).layers.items()}
-    result = set_peft_model_state_dict(family.denoiser, layers, adapter_name=_OWN)
-    assert result is None or not result.unexpected_keys, "PEFT found no place for some keys"
+    known = {name.removeprefix(f"{family.denoiser_name}."): value for name, value in config.items()}
+    _put_on(family, LoraConfig(**known), read_adapter(path), _OWN)
 
 
 def unload_adapter(family: Family) -> None:
@@ -221,6 +217,15 @@ def adapter_header(path: Path) -> dict[str, Any]:
     return {name: json.loads(header[name]) for name in ("lora_adapter_metadata", "cliploom") if name in header}
 
 
+def _put_on(family: Family, config: LoraConfig, adapter: Adapter, name: str) -> None:
+    """Add an adapter of these weights to the denoiser under a name of PEFT's."""
+    inject_adapter_in_model(config, family.denoiser, adapter_name=name)
+    start = f"{family.denoiser_name}."
+    layers = {layer.removeprefix(start): tensor for layer, tensor in adapter.layers.items()}
+    result = set_peft_model_state_dict(family.denoiser, layers, adapter_name=name)
+    assert result is None or not result.unexpected_keys, "PEFT found no place for some keys"
+
+
 def _layers(family: Family) -> dict[str, Tensor]:
     """The trained adapter's own tensors, as adapter files name them."""
     layers = get_peft_model_state_dict(family.denoiser, adapter_name=_OWN)
@@ -252,10 +257,7 @@ def _freeze_beside(family: Family, parent: Adapter) -> None:
     config = LoraConfig(r=parent.rank, lora_alpha=parent.alpha, target_modules=own.target_modules)  # type: ignore[arg-type]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Already found a `peft_config`", category=UserWarning)
-        inject_adapter_in_model(config, family.denoiser, adapter_name=_PARENT)
-    start = f"{family.denoiser_name}."
-    layers = {name.removeprefix(start): tensor for name, tensor in parent.layers.items()}
-    set_peft_model_state_dict(family.denoiser, layers, adapter_name=_PARENT)
+        _put_on(family, config, parent, _PARENT)
     for module in family.denoiser.modules():
         if isinstance(module, LoraLayer):
             module.set_adapter([_PARENT, _OWN])

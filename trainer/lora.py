@@ -4,7 +4,7 @@ Every run is a function of its clips, settings and seed (on one kind of processo
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,10 +113,10 @@ def train_lora(
         noise = torch.randn(latents.shape, generator=numbers)
         times = family.objective.sample_times(latents, numbers)
         given = (latents.to(device), noise.to(device), times.to(device), states)
-        if student.control is None:
-            return family.loss(*given, settings.temporal).mean()
-        present = encoded.present[clips] * _kept_channels(encoded.present[clips], settings.control_dropout, numbers)
-        with student.control.steer_rows(encoded.values[clips], present):
+        present = encoded.present[clips]
+        if student.control is not None:
+            present = present * _kept_channels(present, settings.control_dropout, numbers)
+        with steering(student.control, encoded.values[clips], present):
             return family.loss(*given, settings.temporal).mean()
 
     def told(step: int, loss: float) -> None:
@@ -124,6 +124,11 @@ def train_lora(
 
     lr = settings.lr * settings.lr_share
     return fit(student.parameters, loss_of_step, settings.steps, lr, told, settings.accumulate, checkpoints)
+
+
+def steering(control: ControlProjector | None, values: Tensor, present: Tensor) -> AbstractContextManager[None]:
+    """Each sample of a batch is steered by its row, where there is a projector."""
+    return nullcontext() if control is None else control.steer_rows(values, present)
 
 
 def _kept_channels(like: Tensor, dropout: float, numbers: torch.Generator) -> Tensor:
@@ -134,13 +139,10 @@ def _kept_channels(like: Tensor, dropout: float, numbers: torch.Generator) -> Te
 
 
 @torch.no_grad()
-def fixed_losses(student: Student, encoded: Encoded, rows: list[int], steered: bool = True) -> np.ndarray:
-    """float64 [len(rows), T]: the loss of each piece, by its likeliest text, at evenly spread times.
+def fixed_losses(student: Student, encoded: Encoded, rows: list[int]) -> np.ndarray:
+    """float64 [len(rows), T]: the loss of each piece, by its likeliest text and its channels, at evenly spread times.
 
     The noise is always the same: comparable before and after training, and between adapters of a base.
-
-    Args:
-        steered: by the clips' control channels, where there is a projector.
     """
     family, device = student.family, student.family.denoiser.device
     losses = np.empty((len(rows), MEASURED_TIMES))
@@ -152,9 +154,7 @@ def fixed_losses(student: Student, encoded: Encoded, rows: list[int], steered: b
         ]
         clips = torch.from_numpy(encoded.clip_of[wanted])
         states = encoded.texts_at(encoded.text_rows[clips, 0], device)
-        control = student.control if steered else None
-        steering = control.steer_rows(encoded.values[clips], encoded.present[clips]) if control else nullcontext()
-        with steering:
+        with steering(student.control, encoded.values[clips], encoded.present[clips]):
             for column, time in enumerate(family.objective.spread_times(latents, MEASURED_TIMES)):
                 noise = torch.stack([one[column] for one in noises]).to(device)
                 times = time.expand(len(wanted)).to(device)

@@ -19,7 +19,7 @@ from trainer import control as control_module
 from trainer.adapters import adapter_header, load_adapter, save_adapter, unload_adapter
 from trainer.bases import Base, find_base
 from trainer.card import Lineage, write_card
-from trainer.control import load_control, read_control
+from trainer.control import ControlProjector, load_control, read_control
 from trainer.cutting import cut_clip, size_of
 from trainer.dataset import refuse_unfit
 from trainer.encoded import Kept
@@ -27,7 +27,7 @@ from trainer.evaluation import drift, gain, judge, neutral_samples
 from trainer.families.base import Family, Generation
 from trainer.leftovers import note_clips
 from trainer.loop import Checkpoints, Progress
-from trainer.lora import Student, prepare, train_lora
+from trainer.lora import Student, prepare, steering, train_lora
 from trainer.material import Material, RunClips, gather
 from trainer.measuring import Meter
 from trainer.opening import family_of, open_base
@@ -166,13 +166,11 @@ class _Run:
         if parent is None:
             return prepare(family, self.settings, material.channels, None)
         load_adapter(family, parent.adapter)
-        handle = None
-        if parent.control:
-            handle = load_control(parent.control.parent, family.pipeline)
-        wanted = _outputs(family, handle, material)
+        control = load_control(parent.control.parent, family.pipeline) if parent.control else None
+        wanted = _outputs(family, control, material)
         unload_adapter(family)
-        if handle:
-            handle.detach()
+        if control:
+            control.detach()
         student = prepare(family, self.settings, material.channels, parent)
         self._same_output("the parent's adapter, taken over,", _outputs(family, student.control, material), wanted)
         return student
@@ -321,7 +319,7 @@ def _choose_base(
 
 
 @torch.no_grad()
-def _outputs(family: Family, control: Any, material: Material) -> Tensor:
+def _outputs(family: Family, control: ControlProjector | None, material: Material) -> Tensor:
     """What a model says of some held-out pieces, steered by their channels: to be compared between models."""
     encoded, device = material.encoded, family.denoiser.device
     rows = next(encoded.batches(material.held_out, CHECKED_PIECES))
@@ -331,8 +329,6 @@ def _outputs(family: Family, control: Any, material: Material) -> Tensor:
     clips = torch.from_numpy(encoded.clip_of[rows])
     noised = family.objective.noised(latents, noise, times).to(device)
     given = (noised, times.to(device), encoded.texts_at(encoded.text_rows[clips, 0], device))
-    if control is None:
-        return family.predict(*given).cpu()
-    at = [material.channels.index(name) for name in control.names]
-    with control.steer_rows(encoded.values[clips][:, at], encoded.present[clips][:, at]):
+    at = [material.channels.index(name) for name in control.names] if control else []
+    with steering(control, encoded.values[clips][:, at], encoded.present[clips][:, at]):
         return family.predict(*given).cpu()
