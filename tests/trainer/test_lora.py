@@ -68,16 +68,13 @@ def test_training_repeats_by_seed_and_a_run_that_is_killed_at_random_steps_ends_
     class Killed(Exception):
         """The process is gone."""
 
-    def killing(after: int):
-        def progress(phase: str, step: int, steps: int, loss: float | None) -> None:
-            raise Killed
-
-        return progress if after else silent
+    def kill(phase: str, step: int, steps: int, loss: float | None) -> None:
+        raise Killed
 
     path = tmp_path / "state.pt"
     for number in range(2):
         with pytest.raises(Killed):
-            trained(base, material, progress=killing(1), checkpoints=Checkpoints(path, "r", 0.0 if number else 0.2))
+            trained(base, material, progress=kill, checkpoints=Checkpoints(path, "r", 0.0 if number else 0.2))
     student, again = trained(base, material, checkpoints=Checkpoints(path, "r"))
     assert again == losses
     assert all(torch.equal(one, other) for one, other in zip(student.parameters, wanted, strict=True))

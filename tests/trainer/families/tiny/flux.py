@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 
-from tests.trainer.families.tiny.parts import TEXT_WIDTH, clip_text, some_pictures, t5_text
+from tests.trainer.families.tiny.parts import TEXT_WIDTH, clip_text, picture_vae, some_pictures, t5_text
 from trainer.families.base import Generation
 
 PIPELINE = "FluxPipeline"
@@ -37,19 +37,7 @@ def build(folder: Path) -> None:
     tokenizer, text_encoder = clip_text(TEXTS)
     tokenizer_2, text_encoder_2 = t5_text(TEXTS)
     FluxPipeline(
-        vae=AutoencoderKL(
-            block_out_channels=(8, 16),
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            layers_per_block=1,
-            norm_num_groups=4,
-            latent_channels=4,
-            sample_size=32,
-            scaling_factor=0.3611,
-            shift_factor=0.1159,
-            use_quant_conv=False,
-            use_post_quant_conv=False,
-        ),
+        vae=picture_vae(scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False),
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         text_encoder_2=text_encoder_2,

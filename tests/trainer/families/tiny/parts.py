@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from string import ascii_letters
+from typing import Any
 
 import numpy as np
+from diffusers import AutoencoderKL
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5TokenizerFast
 
 from trainer.smallbase import build_tokenizer
@@ -30,6 +32,20 @@ def some_sounds(n: int, channels: int, samples: int) -> np.ndarray:
     t = np.arange(samples) / samples
     tones = [0.5 * np.sin(2 * np.pi * 40 * (i + 1) * (c + 1) * t) for i in range(n) for c in range(channels)]
     return np.stack(tones).reshape(n, channels, samples).astype(np.float32)
+
+
+def picture_vae(**more: Any) -> AutoencoderKL:
+    """An autoencoder of pictures, of factor 2."""
+    return AutoencoderKL(
+        block_out_channels=(8, 16),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        layers_per_block=1,
+        norm_num_groups=4,
+        latent_channels=4,
+        sample_size=32,
+        **more,
+    )
 
 
 def letter_tokenizer() -> T5TokenizerFast:

@@ -4,12 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
-from tests.trainer.families.tiny.parts import some_pictures
+from tests.trainer.families.tiny.parts import TEXT_WIDTH, clip_text, picture_vae, some_pictures
 from trainer.families.base import Generation
-from trainer.smallbase import build_tokenizer
 
 PIPELINE = "StableDiffusionPipeline"
 TEXTS = ("a red disc", "a blue disc")
@@ -35,29 +33,10 @@ def media() -> np.ndarray:
 def build(folder: Path) -> None:
     """Save the pipeline."""
     torch.manual_seed(0)
-    tokenizer = build_tokenizer(TEXTS)
-    text = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=77,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    tokenizer, text_encoder = clip_text(TEXTS)
     StableDiffusionPipeline(
-        vae=AutoencoderKL(
-            block_out_channels=(8, 16),
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            layers_per_block=1,
-            norm_num_groups=4,
-            latent_channels=4,
-            sample_size=32,
-        ),
-        text_encoder=CLIPTextModel(text),
+        vae=picture_vae(),
+        text_encoder=text_encoder,
         tokenizer=tokenizer,
         unet=UNet2DConditionModel(
             sample_size=16,
@@ -67,7 +46,7 @@ def build(folder: Path) -> None:
             layers_per_block=1,
             norm_num_groups=4,
             attention_head_dim=2,
-            cross_attention_dim=32,
+            cross_attention_dim=TEXT_WIDTH,
         ),
         scheduler=DDIMScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1

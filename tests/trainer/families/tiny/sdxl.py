@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from tests.trainer.families.tiny.parts import some_pictures
+from tests.trainer.families.tiny.parts import picture_vae, some_pictures
 from trainer.families.base import Generation
 from trainer.smallbase import build_tokenizer
 
@@ -53,16 +53,7 @@ def build(folder: Path) -> None:
         pad_token_id=tokenizer.pad_token_id,
     )
     StableDiffusionXLPipeline(
-        vae=AutoencoderKL(
-            block_out_channels=(8, 16),
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            layers_per_block=1,
-            norm_num_groups=4,
-            latent_channels=4,
-            sample_size=32,
-            scaling_factor=0.13025,
-        ),
+        vae=picture_vae(scaling_factor=0.13025),
         text_encoder=CLIPTextModel(text),
         text_encoder_2=CLIPTextModelWithProjection(text),
         tokenizer=tokenizer,
