@@ -54,17 +54,16 @@ def write_report(
         pictures: heading to PNG file. texts, rows: of the sample grid, whose sounds can be heard.
     """
     is_promoted = metrics["promoted"]
-    said = "goes into use" if is_promoted else "does not go into use"
+    said = "is promoted" if is_promoted else "is not promoted"
+    measured = [(label, metrics[name]) for name, label in _LOSSES if name in metrics]
+    measured += [(f"control of {name}, rank correlation", told) for name, told in metrics["control_fidelity"].items()]
     why = "".join(f"<li>{escape(reason)}</li>" for reason in metrics["verdict"])
     parts = [
         f"<h1>{escape(request.concept)}, stage {request.stage}</h1>",
         f"<p class=note>run {escape(request.run_id)} on {escape(metrics['base_label'])}; {escape(request.reason)}</p>",
         f"<div class='verdict {'promoted' * is_promoted}'><b>The adapter {said}.</b><ul>{why}</ul></div>",
-        f"<h2>Measured</h2>{_table([(label, metrics[name]) for name, label in _LOSSES if name in metrics])}",
+        f"<h2>Measured</h2>{_table(measured)}",
     ]
-    if metrics["control_fidelity"]:
-        told = [(f"control of {name}, rank correlation", value) for name, value in metrics["control_fidelity"].items()]
-        parts.append(_table(told))
     for heading, picture in pictures.items():
         data = base64.b64encode(picture.read_bytes()).decode()
         alt = escape(heading)
