@@ -3,7 +3,7 @@
 import base64
 import io
 import wave
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -80,11 +80,8 @@ def write_report(
     return path
 
 
-def _table(rows: object) -> str:
-    cells = "".join(
-        f"<tr><td>{escape(str(name))}</td><td class=number>{_told(value)}</td></tr>"
-        for name, value in rows  # type: ignore[attr-defined]
-    )
+def _table(rows: Iterable[tuple[str, object]]) -> str:
+    cells = "".join(f"<tr><td>{escape(name)}</td><td class=number>{_told(value)}</td></tr>" for name, value in rows)
     return f"<table>{cells}</table>"
 
 
