@@ -8,6 +8,7 @@ from pathlib import Path
 from store.clips import ClipTable
 from store.errors import SettingsError
 from store.files import replacing
+from store.lock import hold
 from store.media import MediaStore
 from store.records import Column
 from store.tables import DocumentTable, connect
@@ -88,12 +89,14 @@ class Store:
             media: other media storage than the folder's.
         """
         database = connect(f"{folder}/{tables}")
-        return cls(
-            folder=Path(folder),
-            clips=ClipTable(database, columns),
-            media=media or open_media(folder),
-            **{name: DocumentTable(database, name) for name in DOCUMENTS},
-        )
+        # One process at a time: LanceDB refuses one of two that make the same table, column or index.
+        with hold(Path(folder, f"{tables}.opening")):
+            return cls(
+                folder=Path(folder),
+                clips=ClipTable(database, columns),
+                media=media or open_media(folder),
+                **{name: DocumentTable(database, name) for name in DOCUMENTS},
+            )
 
     def purge(self) -> None:
         """Make deleted and replaced rows of every table vanish from disk; in the writing process, between writes."""

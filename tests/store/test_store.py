@@ -1,0 +1,21 @@
+"""The store as a whole: opened by several processes."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+from store.records import Column
+from store.store import Store
+
+
+def test_several_may_open_a_new_store_at_once_and_bring_columns_of_their_own(tmp_path):
+    together = Barrier(4)
+
+    def opened(number: int) -> Store:
+        together.wait()
+        return Store.open(tmp_path / "data", [Column(name=f"own_{number % 2}", kind="float")])
+
+    with ThreadPoolExecutor(4) as pool:
+        stores = list(pool.map(opened, range(4)))
+    stores[0].clips.upsert([{"clip_id": "a", "conditioning": "a red kite", "own_0": 1.0, "own_1": 2.0}])
+    (found,) = Store.open(tmp_path / "data").clips.matching("kite")
+    assert (found["own_0"], found["own_1"]) == (1.0, 2.0)
