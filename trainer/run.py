@@ -35,7 +35,7 @@ from trainer.pictures import draw_grid, draw_losses, draw_sweeps
 from trainer.report import write_report
 from trainer.settings import LoraSettings
 from trainer.smallbase import SmallBaseSettings, small_base
-from trainer.standing import Standing, likeness
+from trainer.standing import Standing, likeness, worth_sweeping
 
 TOLERANCES = {"float32": 1e-4, "bfloat16": 0.1}
 """Largest difference of a reloaded adapter's output, of about 1, by the base's precision. Chosen: 0 was measured on a
@@ -132,11 +132,12 @@ class _Run:
         seeds = [GRID_SEED + column for column in range(len(texts))]
         neutral = neutral_samples(family, how)
         rows = {"footage": self._footage(family, material, texts), "base": family.generate(texts, seeds, how)}
+        swept = worth_sweeping(material, rows["base"], family, self.settings.sweeps, self.place.meter)
 
         student = self._student(family, material)
         if parent:
             rows["parent"] = family.generate(texts, seeds, how)
-        before = Standing.of(student, material, self.settings.sweeps if parent else 0, texts[0], how, self.place.meter)
+        before = Standing.of(student, material, swept if parent else (), texts[0], how, self.place.meter)
         losses = self._train(student, material)
 
         self.progress("evaluate", 1, 4, None)
@@ -145,7 +146,7 @@ class _Run:
         control = self._save_control(student)
         difference = self._check_reload(student, material, adapter)
         self.progress("evaluate", 2, 4, None)
-        after = Standing.of(student, material, self.settings.sweeps, texts[0], how, self.place.meter)
+        after = Standing.of(student, material, swept, texts[0], how, self.place.meter)
         rows["base + LoRA"] = family.generate(texts, seeds, how)
         self.progress("evaluate", 3, 4, None)
         improved = gain(before.held_out, after.held_out, material.clips_of(material.held_out))

@@ -1,6 +1,6 @@
 """How a student does at one moment: its losses on fixed noise, how it follows control, how it looks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,15 +31,27 @@ class Standing:
         return {one.channel: one.fidelity for one in self.sweeps if one.fidelity is not None}
 
     @staticmethod
-    def of(student: Student, material: Material, n_sweeps: int, text: str, how: Generation, meter: Meter) -> "Standing":
-        """Measure a student; of its channels the `n_sweeps` that vary most in the clips."""
+    def of(
+        student: Student, material: Material, swept: Sequence[str], text: str, how: Generation, meter: Meter
+    ) -> "Standing":
+        """Measure a student, and how it follows the control channels that are to be swept."""
         sweeps = []
         if student.control is not None:
-            encoded = material.encoded
-            chosen = most_varied(encoded.values.numpy(), encoded.present.numpy(), student.control.names, n_sweeps)
-            sweeps = [sweep(student.family, student.control, one, text, how, meter) for one in chosen]
+            sweeps = [sweep(student.family, student.control, one, text, how, meter) for one in swept]
         losses = [fixed_losses(student, material.encoded, rows) for rows in (material.held_out, material.trained_on)]
         return Standing(losses[0], losses[1], tuple(sweeps))
+
+
+def worth_sweeping(material: Material, samples: np.ndarray, family: Family, n: int, meter: Meter) -> list[str]:
+    """The `n` channels that vary most in the clips, of those that can be measured on what the family draws.
+
+    Args:
+        samples: some of that, as `Family` describes media.
+    """
+    told = meter.controls(samples, family)
+    encoded, names = material.encoded, material.channels
+    at = [i for i, name in enumerate(names) if 2 * sum(name in one for one in told) >= len(told)]
+    return most_varied(encoded.values[:, at].numpy(), encoded.present[:, at].numpy(), [names[i] for i in at], n)
 
 
 def likeness(meter: Meter, family: Family, clips: RunClips, cut: CutSettings, rows: Mapping[str, np.ndarray]) -> Json:

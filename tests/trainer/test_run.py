@@ -38,8 +38,9 @@ LINEAGE = Lineage(
 
 
 def bright(number: int) -> TrainingClip:
-    """A clip of the concept that says how bright it is."""
-    told = Control(names=("brightness", "tension"), values=((number - 24) / 4, 0.0), present=(True, False))
+    """A clip of the concept that says how bright it is, and how much of it is speech."""
+    values = ((number - 24) / 4, (-1.0) ** number, 0.0)
+    told = Control(names=("brightness", "speech", "tension"), values=values, present=(True, True, False))
     return replace(made_clip(number, "yellow"), control=told)
 
 
@@ -85,7 +86,8 @@ def test_its_metrics_can_travel_and_tell_what_was_measured(stage_a, base):
     assert (metrics["base"], metrics["base_label"]) == (base.id, SMALL_LABEL)
     assert (metrics["n_clips"], metrics["n_videos"], metrics["n_modules"]) == (9, 1, 28)
     assert metrics["base_clip_ids"] == list(base.clip_ids)
-    assert (metrics["channels"], list(metrics["control_fidelity"])) == (["brightness"], ["brightness"])
+    # Speech varies more, but pictures have none that could be measured.
+    assert (metrics["channels"], list(metrics["control_fidelity"])) == (["brightness", "speech"], ["brightness"])
     assert metrics["drift"] > 0.0
     assert isinstance(metrics["promoted"], bool)
     assert "held-out loss is" in metrics["verdict"][0]
