@@ -54,6 +54,17 @@ class Encoded:
         """The denoiser's text arguments for `rows` of `texts`."""
         return {name: states[rows].to(device) for name, states in self.texts.items()}
 
+    def write(self, path: Path) -> None:
+        """For other processes of the machine: `read` maps it, so that they share the memory too."""
+        with replacing(path) as unfinished:
+            torch.save(vars(self) | {"clip_of": torch.from_numpy(self.clip_of)}, unfinished)
+
+    @staticmethod
+    def read(path: Path) -> "Encoded":
+        """What `write` wrote."""
+        state = torch.load(path, weights_only=True, mmap=True)
+        return Encoded(**state | {"clip_of": state["clip_of"].numpy()})
+
     def batches(self, rows: Iterable[int], at_most: int) -> Iterator[list[int]]:
         """Rows in batches of one size of latents."""
         of_size: dict[tuple[int, ...], list[int]] = {}
