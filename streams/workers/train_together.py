@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from store.records import TrainingFinished, TrainingRequested
-from streams.ranks import work_together
+from streams.together import work_together
 
 
 def make_worker(

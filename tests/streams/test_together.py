@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,41 +11,14 @@ import pytest
 
 from store.errors import InputError, Passing
 from streams.child import Child, WorkerFault
-from streams.ranks import Link, work_together
+from streams.together import work_together
 
 WITHIN_S = 60.0
 
 
 def make_worker(size: int) -> Callable[[Any, Callable[[Any], None]], Any]:
     """Of a real child process, which launches."""
-    return lambda request, emit: work_together(size, __name__, ("made",), request, emit)
-
-
-def make_rank(made_of: str) -> Callable[[Any, Link], Any]:
-    """Rank 0 gives the others a word, and every rank does what the request says of it."""
-
-    def work(request: dict[int, Any], link: Link) -> Any:
-        deed, value = request.get(link.rank, ("nothing", None))
-        if link.rank == 0:
-            link.emit(os.getpid())
-            if deed == "refuse":
-                raise InputError(value)
-            link.call("the word")
-        told = "" if link.rank == 0 else link.called()
-        if deed == "leave":
-            Path(value).write_text(f"{told} {os.getpid()}")
-        elif deed == "refuse":
-            raise InputError(value)
-        elif deed == "bug":
-            raise ZeroDivisionError(value)
-        elif deed == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        elif deed == "sleep":
-            Path(value).write_text(str(os.getpid()))
-            time.sleep(600)
-        return made_of, link.size, deed
-
-    return work
+    return lambda request, emit: work_together(size, "tests.streams.made_ranks", ("made",), request, emit)
 
 
 async def told(request: dict[int, Any], size: int = 2) -> tuple[Any, list[int]]:
