@@ -100,21 +100,24 @@ def train_lora(
     """
     family, device, n_pieces = student.family, student.family.denoiser.device, len(encoded.latents)
     sizes = [torch.tensor(rows) for rows in encoded.batches(range(n_pieces), n_pieces)]
-    weights = torch.from_numpy(shares)
-    of_sizes = torch.stack([weights[rows].sum() for rows in sizes])
+    often = torch.from_numpy(shares)
+    of_sizes = torch.stack([often[rows].sum() for rows in sizes])
     clip_of = torch.from_numpy(encoded.clip_of)
     own = crew.part(settings.batch)
 
     def loss_of_step(part: int) -> Tensor:
         numbers = drawn(settings.seed, part)
         size = sizes[int(torch.multinomial(of_sizes, 1, generator=numbers))]
-        rows = size[torch.multinomial(weights[size], settings.batch, replacement=True, generator=numbers)]
+        rows = size[torch.multinomial(often[size], settings.batch, replacement=True, generator=numbers)]
         clips = clip_of[rows]
         column = torch.multinomial(encoded.text_shares[clips], 1, generator=numbers)
         texts = encoded.text_rows[clips].gather(1, column)[:, 0]
         dropped = torch.rand(settings.batch, generator=numbers) < settings.caption_dropout
         states = encoded.texts_at(texts.masked_fill(dropped, encoded.empty_text)[own], device)
         latents = torch.stack([encoded.latents[row] for row in rows[own].tolist()])
+        weights = None
+        if encoded.weights:
+            weights = torch.stack([encoded.weights[row] for row in rows[own].tolist()]).to(device)
         noise = torch.randn(settings.batch, *latents.shape[1:], generator=numbers)
         times = family.objective.sample_times(noise, numbers)
         given = (latents.to(device), noise[own].to(device), times[own].to(device), states)
@@ -122,7 +125,7 @@ def train_lora(
         if student.control is not None:
             present = present * _kept_channels(present, settings.control_dropout, numbers)
         with steering(student.control, encoded.values[clips][own], present[own]):
-            return family.loss(*given, settings.temporal).mean()
+            return family.loss(*given, settings.temporal, weights).mean()
 
     def told(step: int, loss: float) -> None:
         progress("lora", step, settings.steps, loss)

@@ -23,7 +23,7 @@ from trainer.adapters import ADAPTER_FILE
 from trainer.card import Lineage
 from trainer.control import CONTROL_FILE
 from trainer.crew import Crew
-from trainer.dataset import TrainingClip
+from trainer.dataset import PersonTrack, TrainingClip
 from trainer.joining import join
 from trainer.leftovers import Leftovers
 from trainer.lora import Parent
@@ -180,6 +180,11 @@ def _training_clip(store: Store, row: ClipRow) -> TrainingClip:
         held_for=tuple(row["held_for"]),
         caption=row.get("caption"),
         alternatives=tuple((one["text"], one["weight"]) for one in row["alternatives"] or ()),
+        people=tuple(
+            PersonTrack(tuple(one["times_s"]), tuple(tuple(box) for box in one["boxes_xyxy"]))
+            for one in row.get("people_tracks") or ()
+        ),
+        load_times=lambda: read_samples(store.media.read(row["samples_key"]), row["clip_id"]).frame_times_s,
         identities=tuple(sorted({one["identity"] for one in row["identity_ids"] or ()} - {None})),
     )
 
