@@ -61,8 +61,9 @@ def test_the_mask_covers_the_person_in_every_piece_and_nothing_else(media, size,
     is_green, is_red = (np.abs(pieces.astype(int) - COLOURS_RGB[colour]).max(-1) < 12 for colour in ("green", "red"))
     assert is_green.any()
     assert is_red.any()
-    assert masks[is_green].min() > 240
-    assert masks[is_red].max() < 15
+    # What is nearer than 12 of the 160 steps between the colours is of one to more than 0.92.
+    assert masks[is_green].min() > 0.92 * 255
+    assert masks[is_red].max() < 0.08 * 255
 
 
 def test_boxes_move_between_the_times_at_which_they_were_seen_and_end_soon_after():
@@ -97,7 +98,8 @@ def test_weights_are_of_the_latents_size_mean_one_and_higher_where_the_person_is
 def test_a_clip_in_which_nobody_is_tracked_weighs_the_same_everywhere():
     cut = CutSettings(resolution_px=64, crop="square", per_clip=3, frames=9, duration_s=1)
     for clip in (made_clip(0, "red"), replace(person(0), load_times=lambda: np.arange(4) + 60.0)):
-        assert (latent_weights(clip, torch.zeros(3, 4, 8, 8), family("picture", side_px=8), cut) == 1.0).all()
+        weights = latent_weights(clip, torch.zeros(3, 4, 8, 8), family("picture", side_px=8), cut)
+        assert weights.flatten().tolist() == pytest.approx([1.0] * 192)
 
 
 def test_weights_are_kept_until_somebody_is_tracked_elsewhere(base, tmp_path):
