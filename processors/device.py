@@ -26,6 +26,25 @@ def choose_device(asked: str) -> str:
     return f"cuda:{int(number or 0)}"
 
 
+def nth_device(asked: str, n: int) -> str:
+    """The device of the nth of several processes, from 0: GPUs in their order from the one that is meant, or the CPU
+    for all.
+
+    Raises:
+        SettingsError: there are not so many GPUs.
+    """
+    first = choose_device(asked)
+    if first == "cpu":
+        return first
+    number, n_gpus = int(first.partition(":")[2]) + n, torch.cuda.device_count()
+    if number >= n_gpus:
+        raise SettingsError(
+            f"--device {asked}: {n + 1} GPUs from {first} on are asked for, and this machine has {n_gpus} in all; lower"
+            " devices_per_run in training.toml, or give an earlier --device"
+        )
+    return f"cuda:{number}"
+
+
 def half_precision(device: str) -> torch.dtype | None:
     """What `Processor.half_on_gpu` is computed in: bfloat16 where the GPU has it, else float16; None on a CPU."""
     if not device.startswith("cuda"):

@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, Literal
 
 from store.errors import CliploomError, Passing, Unavailable
 
@@ -133,20 +133,26 @@ def _serve(connection: Connection, module: str, arguments: tuple[Any, ...]) -> N
             request = connection.recv()
         except EOFError:
             return
-        try:
+
+        def answer(request: Any = request) -> Any:
+            nonlocal work
             work = work or importlib.import_module(module).make_worker(*arguments)
-            answer = ("result", work(request, lambda message: connection.send(("message", message))))
-        except CliploomError as error:
-            answer = ("error", error)
-        except MemoryError:
-            answer = ("error", Passing("out of memory"))
-        except Exception as error:  # noqa: BLE001  whatever it is, the parent tells it and the record is not lost
-            full = isinstance(error, OSError) and error.errno in _NO_ROOM
-            answer = (
-                "error",
-                Unavailable(f"no room to work: {error}") if full else WorkerFault(traceback.format_exc()),
-            )
-        connection.send(answer)
+            return work(request, lambda message: connection.send(("message", message)))
+
+        connection.send(answered(answer))
+
+
+def answered(work: Callable[[], Any]) -> tuple[Literal["result", "error"], Any]:
+    """What work gives, or the error that it ends with, as one that can be told elsewhere."""
+    try:
+        return "result", work()
+    except CliploomError as error:
+        return "error", error
+    except MemoryError:
+        return "error", Passing("out of memory")
+    except Exception as error:  # noqa: BLE001  whatever it is, the parent tells it and the record is not lost
+        full = isinstance(error, OSError) and error.errno in _NO_ROOM
+        return "error", Unavailable(f"no room to work: {error}") if full else WorkerFault(traceback.format_exc())
 
 
 def _die_with_parent() -> None:

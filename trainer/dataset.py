@@ -19,17 +19,31 @@ size by Arivazhagan et al., arXiv 1907.05019 (temperature 2)."""
 
 
 @dataclass(frozen=True)
+class PersonTrack:
+    """Where a person is seen: boxes in 0..1 of width and height, (left, top, right, bottom), at ascending seconds from
+    the clip's start; at least one."""
+
+    times_s: tuple[float, ...]
+    boxes_xyxy: tuple[tuple[float, float, float, float], ...]
+
+
+def _no_times() -> np.ndarray:
+    return np.zeros(0)
+
+
+@dataclass(frozen=True)
 class TrainingClip:
     """A clip as the trainer takes it.
 
     load_frames: sampled frames uint8 [T, H, W, 3] RGB, T >= 1. load_video: all frames at a rate (frames a second), of
         the same form. load_sound: float32 [C, S] in [-1, 1] at (rate_hz, channels); S is 0 where the clip is silent.
-        Each is called once, unless the clip's latents are kept from before.
+        Each is called once, unless the clip's latents are kept from before, and once more for the weights of people.
+    load_times: float64 [T], seconds from the clip's start of what `load_frames` gives; asked for where `people` are.
     media: digest of the bytes that they read.
     held_for: rules that keep the clip out; only a clip with none may be trained on.
     caption: sentences for the families that read such; None where nobody wrote any.
     alternatives: other conditioning strings that fit the clip, with their probability.
-    identities: who is seen in it.
+    identities: who is seen in it. people: where; none where nobody is, or where nobody looked.
     """
 
     clip_id: str
@@ -46,6 +60,8 @@ class TrainingClip:
     caption: str | None = None
     alternatives: tuple[tuple[str, float], ...] = ()
     identities: tuple[str, ...] = ()
+    people: tuple[PersonTrack, ...] = ()
+    load_times: Callable[[], np.ndarray] = field(default=_no_times, repr=False, compare=False)
 
 
 def refuse_unfit(clips: Sequence[TrainingClip]) -> None:

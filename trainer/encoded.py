@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from store.files import replacing
 from store.records import digest
+from trainer import masks
 from trainer.cutting import CutSettings, cut_clip
 from trainer.dataset import TrainingClip, control_rows
 from trainer.families.base import Family, Texts
@@ -34,7 +35,8 @@ class Encoded:
 
     latents: float32, one of each piece. clip_of: int64 [N], by number of the clip. texts: states of all distinct texts,
     and of the empty one in the last row. text_rows, text_shares: [clips, K], which of them describe each clip and how
-    often. values, present: float32 [clips, C], the control channels.
+    often. values, present: float32 [clips, C], the control channels. weights: of the squared error, of mean 1, one of
+    each piece, see `trainer.masks`; none: the same everywhere.
     """
 
     latents: tuple[Tensor, ...]
@@ -44,6 +46,7 @@ class Encoded:
     text_shares: Tensor
     values: Tensor
     present: Tensor
+    weights: tuple[Tensor, ...] = ()
 
     @property
     def empty_text(self) -> int:
@@ -53,6 +56,17 @@ class Encoded:
     def texts_at(self, rows: Tensor, device: torch.device) -> Texts:
         """The denoiser's text arguments for `rows` of `texts`."""
         return {name: states[rows].to(device) for name, states in self.texts.items()}
+
+    def write(self, path: Path) -> None:
+        """For other processes of the machine: `read` maps it, so that they share the memory too."""
+        with replacing(path) as unfinished:
+            torch.save(vars(self) | {"clip_of": torch.from_numpy(self.clip_of)}, unfinished)
+
+    @staticmethod
+    def read(path: Path) -> "Encoded":
+        """What `write` wrote."""
+        state = torch.load(path, weights_only=True, mmap=True)
+        return Encoded(**state | {"clip_of": state["clip_of"].numpy()})
 
     def batches(self, rows: Iterable[int], at_most: int) -> Iterator[list[int]]:
         """Rows in batches of one size of latents."""
@@ -85,6 +99,17 @@ class Kept:
             _write(path, known)
         return known["latents"]
 
+    def weights(self, clip: TrainingClip, latents: Tensor, family: Family, settings: CutSettings) -> Tensor:
+        """Weights of the latents of a clip's pieces, see `trainer.masks.latent_weights`."""
+        boxes = [asdict(track) for track in clip.people]
+        about = [VERSION, masks.VERSION, self._base, clip.media, asdict(settings), boxes]
+        path = self._folder / clip.clip_id / f"{digest(about)[:32]}.safetensors"
+        known = _read(path)
+        if known is None:
+            known = {"weights": masks.latent_weights(clip, latents, family, settings)}
+            _write(path, known)
+        return known["weights"]
+
     def texts(self, texts: Sequence[str], family: Family) -> Texts:
         """States of each text."""
         paths = [self._folder / TEXTS / f"{digest([VERSION, self._base, text])[:32]}.safetensors" for text in texts]
@@ -108,21 +133,26 @@ def encode(
     settings: CutSettings,
     kept: Kept,
     progress: Progress,
+    with_weights: bool = False,
 ) -> Encoded:
     """Encode clips, or take what was kept of them.
 
     Args:
         texts_of: for each clip its texts with their weights, the likeliest first.
         channels: names of the control channels.
+        with_weights: by where people are.
 
     Raises:
         InputError: a clip's media are broken.
     """
     latents: list[Tensor] = []
+    weights: list[Tensor] = []
     clip_of: list[int] = []
     for number, clip in enumerate(clips):
         pieces = kept.latents(clip, family, settings)
         latents += pieces.unbind()
+        if with_weights:
+            weights += kept.weights(clip, pieces, family, settings).unbind()
         clip_of += [number] * len(pieces)
         progress("encode", number + 1, len(clips), None)
     distinct = sorted({text for texts in texts_of for text, _ in texts})
@@ -141,6 +171,7 @@ def encode(
         text_shares=shares,
         values=torch.from_numpy(values),
         present=torch.from_numpy(present),
+        weights=tuple(weights),
     )
 
 

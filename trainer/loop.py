@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from store.errors import InputError
 from store.files import replacing
+from trainer.crew import Crew
 
 REPORT_EVERY = 10
 """Steps between two calls of a progress callback; the last step is always told."""
@@ -94,12 +95,15 @@ def fit(
     told: Told,
     accumulate: int = 1,
     checkpoints: Checkpoints | None = None,
+    crew: Crew = Crew(),
 ) -> list[float]:
     """Minimise a loss with AdamW: 5% linear warm-up, cosine decay, gradients clipped to norm 1.
 
     Args:
         loss_of_step: draws the batch of this number, from 0, and gives its mean loss.
         accumulate: batches whose gradients make one step.
+        crew: of processes that call this with the same arguments, each with a loss of its part of every batch; all end
+            with the same parameters. Only the main one keeps checkpoints.
 
     Returns:
         The loss of every step.
@@ -118,6 +122,7 @@ def fit(
             loss = loss_of_step(part) / accumulate
             loss.backward()
             mean += loss.item()
+        mean = crew.average(parameters, mean)
         if not math.isfinite(mean):
             raise InputError(
                 f"the loss became {mean} at step {step + 1} of {steps} (learning rate {lr:g}); lower the rate, or"
@@ -126,10 +131,10 @@ def fit(
         losses.append(mean)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        if checkpoints is not None and checkpoints.is_due:
+        if checkpoints is not None and crew.is_main and checkpoints.is_due:
             checkpoints.keep(parameters, optimizer, losses)
         if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
             told(step + 1, mean)
-    if checkpoints is not None:
+    if checkpoints is not None and crew.is_main:
         checkpoints.keep(parameters, optimizer, losses)
     return losses

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from trainer.adapters import Adapter, adapted_modules, add_adapter, start_from
 from trainer.control import ControlProjector, read_control
+from trainer.crew import Crew
 from trainer.encoded import Encoded
 from trainer.families.base import Family
 from trainer.loop import Checkpoints, Progress, drawn, fit
@@ -88,42 +89,49 @@ def train_lora(
     settings: LoraSettings,
     progress: Progress,
     checkpoints: Checkpoints | None = None,
+    crew: Crew = Crew(),
 ) -> list[float]:
     """Train on pieces drawn by their shares, float64 [N]; returns the loss of every step.
+
+    Every process of a crew draws the same batch, and computes its own part of it.
 
     Raises:
         InputError: the loss is not finite.
     """
     family, device, n_pieces = student.family, student.family.denoiser.device, len(encoded.latents)
     sizes = [torch.tensor(rows) for rows in encoded.batches(range(n_pieces), n_pieces)]
-    weights = torch.from_numpy(shares)
-    of_sizes = torch.stack([weights[rows].sum() for rows in sizes])
+    often = torch.from_numpy(shares)
+    of_sizes = torch.stack([often[rows].sum() for rows in sizes])
     clip_of = torch.from_numpy(encoded.clip_of)
+    own = crew.part(settings.batch)
 
     def loss_of_step(part: int) -> Tensor:
         numbers = drawn(settings.seed, part)
         size = sizes[int(torch.multinomial(of_sizes, 1, generator=numbers))]
-        rows = size[torch.multinomial(weights[size], settings.batch, replacement=True, generator=numbers)]
+        rows = size[torch.multinomial(often[size], settings.batch, replacement=True, generator=numbers)]
         clips = clip_of[rows]
         column = torch.multinomial(encoded.text_shares[clips], 1, generator=numbers)
         texts = encoded.text_rows[clips].gather(1, column)[:, 0]
         dropped = torch.rand(settings.batch, generator=numbers) < settings.caption_dropout
-        states = encoded.texts_at(texts.masked_fill(dropped, encoded.empty_text), device)
-        latents = torch.stack([encoded.latents[row] for row in rows.tolist()])
-        noise = torch.randn(latents.shape, generator=numbers)
-        times = family.objective.sample_times(latents, numbers)
-        given = (latents.to(device), noise.to(device), times.to(device), states)
+        states = encoded.texts_at(texts.masked_fill(dropped, encoded.empty_text)[own], device)
+        latents = torch.stack([encoded.latents[row] for row in rows[own].tolist()])
+        weights = None
+        if encoded.weights:
+            weights = torch.stack([encoded.weights[row] for row in rows[own].tolist()]).to(device)
+        noise = torch.randn(settings.batch, *latents.shape[1:], generator=numbers)
+        times = family.objective.sample_times(noise, numbers)
+        given = (latents.to(device), noise[own].to(device), times[own].to(device), states)
         present = encoded.present[clips]
         if student.control is not None:
             present = present * _kept_channels(present, settings.control_dropout, numbers)
-        with steering(student.control, encoded.values[clips], present):
-            return family.loss(*given, settings.temporal).mean()
+        with steering(student.control, encoded.values[clips][own], present[own]):
+            return family.loss(*given, settings.temporal, weights).mean()
 
     def told(step: int, loss: float) -> None:
         progress("lora", step, settings.steps, loss)
 
     lr = settings.lr * settings.lr_share
-    return fit(student.parameters, loss_of_step, settings.steps, lr, told, settings.accumulate, checkpoints)
+    return fit(student.parameters, loss_of_step, settings.steps, lr, told, settings.accumulate, checkpoints, crew)
 
 
 def steering(control: ControlProjector | None, values: Tensor, present: Tensor) -> AbstractContextManager[None]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from store.errors import InputError
+from store.errors import InputError, SettingsError
 from store.records import TrainingRequested
 from trainer.dataset import (
     TrainingClip,
@@ -86,7 +86,13 @@ def gather(
     Raises:
         Conflict: a clip is held.
         InputError: no clip is left to train on, or media are broken.
+        SettingsError: people are to weigh more, and the family's media show none.
     """
+    if settings.mask == "people" and family.media == "sound":
+        raise SettingsError(
+            f"LoRA setting mask is 'people', and a {family.pipeline_class.__name__} makes sound, which shows nobody;"
+            " leave mask out, or name a base of pictures or videos"
+        )
     fresh, replayed = split_replay(clips.members, clips.earlier, request.stage)
     used = {clip.clip_id: clip for clip in (*clips.members, *(replayed if settings.replay > 0.0 else ()))}
     every = list(used.values())
@@ -107,7 +113,7 @@ def gather(
         )
     texts_of = [clip_texts(clip, family.text, request.token) for clip in every]
     channels = _channels(every, settings, parents_channels)
-    encoded = encode(every, texts_of, channels, family, settings.cut, kept, progress)
+    encoded = encode(every, texts_of, channels, family, settings.cut, kept, progress, settings.mask == "people")
     ids = [every[clip].clip_id for clip in encoded.clip_of]
     pieces = Counter(ids)
     shares = np.array([share_of.get(clip_id, 0.0) / pieces[clip_id] for clip_id in ids])

@@ -20,11 +20,13 @@ from trainer.adapters import adapter_header, load_adapter, save_adapter, unload_
 from trainer.bases import Base, find_base
 from trainer.card import Lineage, write_card
 from trainer.control import ControlProjector, load_control, read_control
+from trainer.crew import Crew
 from trainer.cutting import cut_clip, size_of
 from trainer.dataset import refuse_unfit
 from trainer.encoded import Kept
 from trainer.evaluation import drift, gain, judge, neutral_samples
 from trainer.families.base import Family, Generation
+from trainer.joining import Call, telling_of_memory
 from trainer.leftovers import note_clips
 from trainer.loop import Checkpoints, Progress
 from trainer.lora import Student, prepare, steering, train_lora
@@ -55,7 +57,8 @@ class Workplace:
 
     bases: folder of small bases. kept: folder of encoded clips. run: folder of this run's state, where a killed run
     goes on; deleted by whoever has put the result away. out: folder that the artefacts are written to. small_base: how
-    a small base is made, where one is needed; its resolution is the run's. meter: measures what the model draws.
+    a small base is made, where one is needed; its resolution is the run's. meter: measures what the model draws. crew:
+    of this process, the main one, and those that it calls to train along.
     """
 
     bases: Path
@@ -65,6 +68,7 @@ class Workplace:
     device: str = "cpu"
     small_base: SmallBaseSettings = SmallBaseSettings()
     meter: Meter = field(default_factory=Meter)
+    crew: Crew = Crew()
 
 
 @dataclass(frozen=True)
@@ -99,14 +103,8 @@ def run_training(
         raise InputError(f"run {request.run_id}: parent run {request.parent!r} and its adapter file must come together")
     refuse_unfit(clips.members)
     base, settings = _choose_base(request, clips, place, lineage, progress)
-    try:
+    with telling_of_memory(request.run_id, settings):
         return _Run(request, clips, place, lineage, base, settings, progress).result()
-    except torch.OutOfMemoryError as error:
-        raise InputError(
-            f"run {request.run_id}: the device has too little memory for batch {settings.batch} at"
-            f" {settings.resolution_px} px; lower `batch` and raise `accumulate`, set `save_memory`, lower"
-            " `resolution_px` or `frames`, or set `precision` to bfloat16"
-        ) from error
 
 
 @dataclass
@@ -180,7 +178,27 @@ class _Run:
         facts = digest([self.request.run_id, asdict(self.settings), self.base.id, material.learned_from])
         note_clips(self.place.run, material.learned_from)
         checkpoints = Checkpoints(self.place.run / "checkpoint.pt", facts)
-        return train_lora(student, material.encoded, material.shares, self.settings, self.progress, checkpoints)
+        crew, given = self.place.crew, (student, material.encoded, material.shares, self.settings, self.progress)
+        if crew.size > 1:
+            crew.call(self._call(material, checkpoints))
+        with crew.together(student.family.denoiser.device):
+            return train_lora(*given, checkpoints, crew)
+
+    def _call(self, material: Material, checkpoints: Checkpoints) -> Call:
+        """What the other processes need, with a file beside the checkpoint that goes with it."""
+        encoded = self.place.run / "encoded.pt"
+        material.encoded.write(encoded)
+        return Call(
+            run_id=self.request.run_id,
+            base=self.base,
+            settings=self.settings,
+            channels=material.channels,
+            parent=self.lineage.parent,
+            encoded=encoded,
+            shares=material.shares,
+            checkpoint=checkpoints.path,
+            facts=checkpoints.facts,
+        )
 
     def _save_control(self, student: Student) -> tuple[Path, ...]:
         """The projector, and the file that puts it to use."""
@@ -250,6 +268,7 @@ class _Run:
             "n_pieces": len(material.encoded.latents),
             "n_held_out_pieces": len(material.held_out),
             "n_parameters": student.n_parameters,
+            "n_processes": self.place.crew.size,
             "n_modules": len(student.modules),
             "channels": list(material.channels),
             "held_out_loss_before": float(before.held_out.mean()),
@@ -307,7 +326,10 @@ def _choose_base(
         if parents not in (None, base.id):
             raise Conflict(f"the parent adapter was trained on base {parents}, not on {base.id}; name the parent's")
         recommended = {} if base.is_small else family_of(base).recommended
-        return base, LoraSettings.of({**recommended, **request.settings})
+        settings = LoraSettings.of({**recommended, **request.settings})
+        place.crew.refuse_uneven(settings.batch)
+        return base, settings
+    place.crew.refuse_uneven(settings.batch)
     if adapter is None:
         small = replace(place.small_base, resolution_px=settings.resolution_px)
         enough = len(clips.others) >= LEAST_OTHER_CLIPS

@@ -103,11 +103,14 @@ def decide(state: SchedulerState, now: datetime, settings: SchedulerSettings) ->
     return [*_given_out(wanting, state, now, settings), *sorted(waiting, key=lambda one: one.concept)]
 
 
-def device_hours(runs: Sequence[PastRun], now: datetime) -> float:
-    """Hours for which runs held devices since midnight UTC, as far as they told."""
+def device_hours(runs: Sequence[PastRun], now: datetime, per_run: int = 1) -> float:
+    """Hours for which runs held devices since midnight UTC, as far as they told.
+
+    per_run: devices that a run holds, by the present settings; what held more or less earlier that day is counted so.
+    """
     midnight = day_of(now)
     spans = [(max(begun, midnight), min(told, now)) for run in runs for begun, told in run.stints]
-    return sum(max(0.0, (told - begun).total_seconds()) for begun, told in spans) / 3600
+    return per_run * sum(max(0.0, (told - begun).total_seconds()) for begun, told in spans) / 3600
 
 
 def day_of(now: datetime) -> datetime:
@@ -138,24 +141,29 @@ def _given_out(
 ) -> list[SchedulerDecision]:
     """The decisions on concepts that are due, in their order, once they have shared what is free."""
     taken = [f"{run.told} is under way" for run in state.under_way]
-    budget, used_h = settings.device_hours_per_day, device_hours(state.runs, now)
+    budget, used_h = settings.device_hours_per_day, device_hours(state.runs, now, settings.devices_per_run)
     given = []
     for decision in wanting:
         if budget is not None and used_h >= budget:
             # In tenths: a decision is told whenever its reason changes.
             told = f"{used_h:.1f} of today's {budget:g} device hours are used; more from {_next_day(now)}"
             given.append(_wait(decision, told))
-        elif len(taken) >= settings.devices:
-            told = (
-                f"none of {settings.devices} device(s) is free: {', '.join(taken)}; its priority is {decision.priority}"
-            )
+        elif len(taken) >= settings.runs_at_once:
+            told = f"{_free(settings, len(taken))}: {', '.join(taken)}; its priority is {decision.priority}"
             given.append(_wait(decision, told))
         else:
             hours = "" if budget is None else f", {used_h:.1f} of today's {budget:g} device hours are used"
-            free = f"{len(taken)} of {settings.devices} device(s) taken{hours}"
+            free = f"{len(taken) * settings.devices_per_run} of {settings.devices} device(s) taken{hours}"
             given.append(replace(decision, reason=f"{decision.reason}; {free}"))
             taken.append(f"{decision.concept!r} of priority {decision.priority} goes first")
     return given
+
+
+def _free(settings: SchedulerSettings, n_runs: int) -> str:
+    """Why no run can start beside so many."""
+    n, per_run = settings.devices, settings.devices_per_run
+    left = max(0, n - n_runs * per_run)
+    return f"{left or 'none'} of {n} device(s) is free{f', a run takes {per_run}' if per_run > 1 else ''}"
 
 
 def _wait(decision: SchedulerDecision, why: str) -> SchedulerDecision:

@@ -14,6 +14,7 @@ Stage = Literal["A", "B"]
 
 _NUMBERS: dict[str, tuple[type, float, float]] = {
     "devices": (int, 1, 64),
+    "devices_per_run": (int, 1, 64),
     "runs_per_day": (int, 1, 1000),
     "device_hours_per_day": (float, 0.1, 64 * 24),
     "cool_down_s": (float, 0, 7 * 86_400),
@@ -31,10 +32,12 @@ quarter of what it sees is what it has learned before."""
 class SchedulerSettings:
     """When to train; all chosen, to be replaced by what operators find.
 
-    devices: runs that are under way at once; as many workers of the step `train` are to be running.
+    devices: that runs may hold at once.
+    devices_per_run: that each run holds; its processes, one to a device, share every step. So many runs as
+        `runs_at_once` are under way, for as many workers of the step `train`.
     runs_per_day: runs of one concept that the scheduler may bring a UTC day to, those asked for by hand counted too.
-    device_hours_per_day: hours of a UTC day that runs may hold devices; None: all. No run is asked for once they are
-        used, and none is stopped.
+    device_hours_per_day: hours of a UTC day that runs may hold devices, those of each device; None: all. No run is
+        asked for once they are used, and none is stopped.
     cool_down_s: least time between the end of a concept's last run and its next.
     least_growth: a subset that was trained on before must have grown by this share of its clips.
     stage_b_purity: `purity_low` from which stage B refines stage A's adapter.
@@ -45,6 +48,7 @@ class SchedulerSettings:
     """
 
     devices: int = 1
+    devices_per_run: int = 1
     runs_per_day: int = 8
     device_hours_per_day: float | None = None
     cool_down_s: float = 600.0
@@ -64,10 +68,20 @@ class SchedulerSettings:
             if not fits or not math.isfinite(value) or not low <= value <= high:
                 told = "a whole number" if kind is int else "a number"
                 raise SettingsError(f"{name} is {value!r}; expected {told} from {low:g} to {high:g}")
+        if self.devices_per_run > self.devices:
+            raise SettingsError(
+                f"devices_per_run is {self.devices_per_run}, and devices is {self.devices}: no run could ever start;"
+                f" expected at most {self.devices}, or more devices"
+            )
         for name in _TABLES:
             value = getattr(self, name)
             if not isinstance(value, dict) or any(isinstance(one, dict | list) for one in value.values()):
                 raise SettingsError(f"{name} is {value!r:.60}; expected a table [{name}] of fields of LoraSettings")
+
+    @property
+    def runs_at_once(self) -> int:
+        """How many runs may be under way."""
+        return self.devices // self.devices_per_run
 
     def of_run(self, stage: Stage, goes_on: bool) -> Json:
         """Fields of `trainer.settings.LoraSettings` for a run. goes_on: from the adapter of an earlier one."""

@@ -47,6 +47,8 @@ class LoraSettings:
         its channels that are absent, and of samples in which all are.
     temporal: weight of the loss of motion of video families. Chosen (`tests.bench.temporal`): at equal held-out loss or
         better 1 takes 32% of the flicker and 0.3 takes 17%; 3 takes 42% but costs 7% of held-out loss.
+    mask: `people` weights the loss of pictures and videos by where people are tracked, see `trainer.masks`. Clips
+        without tracks weigh the same everywhere, and so do the losses that a run is judged by.
     precision: of the base's frozen weights; the adapter's are float32. save_memory: compute activations twice.
     guidance: of the samples that a run is judged by. sweeps: how many control channels are tried on samples, twenty
         for each.
@@ -72,6 +74,7 @@ class LoraSettings:
     control: bool = True
     control_dropout: float = 0.15
     temporal: float = 1.0
+    mask: Literal["none", "people"] = "none"
     precision: Literal["float32", "bfloat16"] = "float32"
     save_memory: bool = False
     guidance: float = 2.0

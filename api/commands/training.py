@@ -91,8 +91,9 @@ def _print_run(console: Console, answer: Json) -> None:
 def _print_plan(console: Console, answer: Json) -> None:
     budget_h, left_h = answer["device_hours_per_day"], answer["device_hours_left"]
     left = "no limit" if budget_h is None else f"{left_h:.1f} of {budget_h:g} left"
+    taken = len(answer["under_way"]) * answer["devices_per_run"]
     console.print(
-        f"{len(answer['under_way'])} of {answer['devices']} devices taken; device hours on {answer['day']} (UTC):"
+        f"{taken} of {answer['devices']} devices taken; device hours on {answer['day']} (UTC):"
         f" {answer['device_hours_used']:.1f} used, {left}; at most {answer['runs_per_day']} runs a day of a concept",
         highlight=False,
     )

@@ -67,6 +67,7 @@ class TrainingPlan(BaseModel):
     at: datetime
     day: str
     devices: int
+    devices_per_run: int
     under_way: list[str]
     """Ids of the runs that have, or wait for, a device."""
     device_hours_used: float
@@ -108,11 +109,12 @@ def show_plan(service: Given) -> TrainingPlan:
     """What would be trained now, in order, and why; nothing is asked for."""
     settings, now = service.settings.training, service.clock()
     state = read_state(service.store)
-    used_h, budget_h = device_hours(state.runs, now), settings.device_hours_per_day
+    used_h, budget_h = device_hours(state.runs, now, settings.devices_per_run), settings.device_hours_per_day
     return TrainingPlan(
         at=now,
         day=f"{day_of(now):%Y-%m-%d}",
         devices=settings.devices,
+        devices_per_run=settings.devices_per_run,
         under_way=[run.run_id for run in state.under_way],
         device_hours_used=used_h,
         device_hours_per_day=budget_h,

@@ -88,6 +88,12 @@ async def open_road(
     def reader(name: str) -> Child:
         return Child(name, "streams.workers.segment", str(place.data), place.unfinished, place.chunk_s)
 
+    def trainer() -> Child:
+        given, n = (str(place.data), place.unfinished, place.device), training.devices_per_run
+        if n == 1:
+            return Child("train", "streams.workers.train", *given)
+        return Child("train", "streams.workers.train_together", *given, n)
+
     def persist() -> Step:
         assert annotating is not None
         return Persist(store, place.data, snapshots, clock, metrics.queryable, annotating, gate)
@@ -100,9 +106,7 @@ async def open_road(
         "persist": persist,
         "curate": lambda: Curate(place.data, place.concepts, place.profile, clock),
         "schedule": lambda: Schedule(store, clock, training),
-        "train": lambda: Train(
-            store, Child("train", "streams.workers.train", str(place.data), place.unfinished, place.device), clock
-        ),
+        "train": lambda: Train(store, trainer(), clock),
         "snapshot": lambda: Snapshot(store, snapshots),
     }
     if "embed" in names:

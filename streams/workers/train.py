@@ -13,15 +13,18 @@ import numpy as np
 
 from processors.clip_media import read_sound, read_video
 from processors.decode import read_samples
-from processors.device import choose_device
+from processors.device import choose_device, nth_device
 from store.clips import ClipRow
 from store.errors import InputError
 from store.records import Control, TrainingFinished, TrainingProgress, TrainingRequested, digest, utc_now
 from store.store import Store
+from streams.ranks import Link
 from trainer.adapters import ADAPTER_FILE
 from trainer.card import Lineage
 from trainer.control import CONTROL_FILE
-from trainer.dataset import TrainingClip
+from trainer.crew import Crew
+from trainer.dataset import PersonTrack, TrainingClip
+from trainer.joining import join
 from trainer.leftovers import Leftovers
 from trainer.lora import Parent
 from trainer.material import RunClips
@@ -36,18 +39,48 @@ def make_worker(
 ) -> Callable[[TrainingRequested, Callable[[Any], None]], TrainingFinished]:
     """A worker that emits `TrainingProgress` records and gives the run's end. A run that was stopped goes on where its
     last checkpoint is when it is requested again."""
-    store, left = Store.open(data), Leftovers(Path(data))
     on = choose_device(device)
 
     def work(request: TrainingRequested, emit: Callable[[Any], None]) -> TrainingFinished:
-        run = left.runs / request.run_id
-        with tempfile.TemporaryDirectory(dir=unfinished) as out:
-            place = Workplace(bases=left.bases, kept=left.kept, run=run, out=Path(out), device=on)
-            finished = train(store, place, request, emit)
-        shutil.rmtree(run, ignore_errors=True)
-        return finished
+        return _trained(data, unfinished, on, request, emit, Crew())
 
     return work
+
+
+def make_rank(data: str, unfinished: Path, device: str) -> Callable[[TrainingRequested, Link], TrainingFinished | None]:
+    """What each process of a run does that several share (`streams.ranks`): the first all that a worker does, the
+    others their parts of the steps. GPUs are taken in their order from `device` on.
+
+    Raises:
+        SettingsError: there are not so many.
+    """
+
+    def work(request: TrainingRequested, link: Link) -> TrainingFinished | None:
+        on = nth_device(device, link.rank)
+        if link.rank == 0:
+            nth_device(device, link.size - 1)
+            return _trained(data, unfinished, on, request, link.emit, Crew(0, link.size, link.call))
+        join(link.called(), Crew(link.rank, link.size), on)
+        return None
+
+    return work
+
+
+def _trained(
+    data: str,
+    unfinished: Path,
+    device: str,
+    request: TrainingRequested,
+    emit: Callable[[TrainingProgress], None],
+    crew: Crew,
+) -> TrainingFinished:
+    store, left = Store.open(data), Leftovers(Path(data))
+    run = left.runs / request.run_id
+    with tempfile.TemporaryDirectory(dir=unfinished) as out:
+        place = Workplace(bases=left.bases, kept=left.kept, run=run, out=Path(out), device=device, crew=crew)
+        finished = train(store, place, request, emit)
+    shutil.rmtree(run, ignore_errors=True)
+    return finished
 
 
 def train(
@@ -147,6 +180,11 @@ def _training_clip(store: Store, row: ClipRow) -> TrainingClip:
         held_for=tuple(row["held_for"]),
         caption=row.get("caption"),
         alternatives=tuple((one["text"], one["weight"]) for one in row["alternatives"] or ()),
+        people=tuple(
+            PersonTrack(tuple(one["times_s"]), tuple(tuple(box) for box in one["boxes_xyxy"]))
+            for one in row.get("people_tracks") or ()
+        ),
+        load_times=lambda: read_samples(store.media.read(row["samples_key"]), row["clip_id"]).frame_times_s,
         identities=tuple(sorted({one["identity"] for one in row["identity_ids"] or ()} - {None})),
     )
 

@@ -279,7 +279,7 @@ def test_the_plan_says_what_would_run_and_why_and_asks_for_nothing(live, lively)
     (one,) = plan["concepts"]
     assert (one["concept"], one["verdict"], one["stage"], one["priority"]) == ("lively", "train", "A", 3)
     assert one["reason"] == "stage A: the first adapter, of 1 clips of 1 videos; 0 of 1 device(s) taken"
-    assert (plan["devices"], plan["under_way"], plan["device_hours_used"]) == (1, [], 0.0)
+    assert (plan["devices"] // plan["devices_per_run"], plan["under_way"], plan["device_hours_used"]) == (1, [], 0.0)
     assert (plan["device_hours_left"], plan["runs_per_day"], plan["day"]) == (None, 8, "2026-03-01")
     assert live.published == []
 

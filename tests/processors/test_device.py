@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from processors.base import DecodedClip
-from processors.device import choose_device, half_precision
+from processors.device import choose_device, half_precision, nth_device
 from processors.engine import Engine
 from store.errors import SettingsError
 
@@ -32,6 +32,17 @@ def test_a_gpu_that_is_not_there_is_told_with_the_remedy() -> None:
 def test_without_a_gpu_it_is_told() -> None:
     with pytest.raises(SettingsError, match="sees no GPU on this machine"):
         choose_device("cuda")
+
+
+def test_several_processes_take_gpus_in_their_order_or_share_the_cpu() -> None:
+    assert [nth_device("cpu", n) for n in range(3)] == ["cpu"] * 3
+    assert [nth_device("auto", n) for n in range(N_GPUS)] == [f"cuda:{n}" for n in range(N_GPUS)]
+
+
+@pytest.mark.skipif(N_GPUS == 0, reason="this machine has no GPU")
+def test_more_processes_than_gpus_are_told_with_the_remedy() -> None:
+    with pytest.raises(SettingsError, match=rf"{N_GPUS + 1} GPUs from cuda:0 on .*lower devices_per_run"):
+        nth_device("auto", N_GPUS)
 
 
 def test_a_cpu_computes_in_full_precision() -> None:

@@ -185,6 +185,23 @@ def test_as_many_runs_are_asked_for_as_devices_are_free(devices, n_under_way, n_
     assert [verdict for _, verdict, _ in told] == ["train"] * n_asked + ["wait"] * (3 - n_asked)
 
 
+@pytest.mark.parametrize(("devices", "n_under_way", "n_asked"), [(2, 0, 1), (3, 0, 1), (4, 0, 2), (5, 1, 1), (4, 2, 0)])
+def test_a_run_that_takes_two_devices_waits_until_two_are_free(devices, n_under_way, n_asked):
+    others = [run(run_id=f"{n}", concept=f"other-{n}", status="running", finished_at=None) for n in range(n_under_way)]
+    told = three(SchedulerSettings(devices=devices, devices_per_run=2), *others)
+    assert [verdict for _, verdict, _ in told] == ["train"] * n_asked + ["wait"] * (3 - n_asked)
+    free = devices - 2 * (n_under_way + n_asked)
+    assert f"{free or 'none'} of {devices} device(s) is free, a run takes 2: " in told[-1][2]
+
+
+def test_device_hours_count_each_device_of_a_run():
+    runs = [run(stints=((ago(2), ago(0.5)),))]
+    assert device_hours(runs, NOW, 4) == pytest.approx(6.0)
+    settings = SchedulerSettings(devices=4, devices_per_run=4, device_hours_per_day=5.0)
+    (decision,) = decide(SchedulerState((concept(),), (replace(runs[0], concept="calm"),), TOKENS), NOW, settings)
+    assert "6.0 of today's 5 device hours are used" in decision.reason
+
+
 def test_who_waits_is_told_what_it_would_run():
     state = SchedulerState((concept(),), (run(concept="calm", status="running", finished_at=None),), TOKENS)
     (decision,) = decide(state, NOW, SETTINGS)
@@ -320,6 +337,7 @@ def test_a_file_changes_what_it_names(tmp_path):
         ("devices = 0", r"mine\.toml: devices is 0; expected a whole number from 1 to 64; training\.toml tells"),
         ("devices = 1.5", r"devices is 1\.5; expected a whole number from 1 to 64"),
         ("devices = true", r"devices is True; expected a whole number"),
+        ("devices = 2\ndevices_per_run = 3", r"devices_per_run is 3, and devices is 2: no run .* at most 2"),
         ('runs_per_day = "many"', r"runs_per_day is 'many'; expected a whole number from 1 to 1000"),
         ("device_hours_per_day = 0", r"device_hours_per_day is 0; expected a number from 0\.1 to 1536"),
         ("cool_down_s = nan", r"cool_down_s is nan; expected a number from 0 to 604800"),
@@ -327,7 +345,7 @@ def test_a_file_changes_what_it_names(tmp_path):
         ("stage_b_purity = 2", r"stage_b_purity is 2; expected a number from 0 to 1"),
         ("stage_a = 3", r"stage_a is 3; expected a table \[stage_a\] of fields of LoraSettings"),
         ("[lora.deep]\nlr = 1", r"lora is .*; expected a table \[lora\]"),
-        ("device = 2", r"device = 2 is not known; there are devices, runs_per_day"),
+        ("device = 2", r"device = 2 is not known; there are devices, devices_per_run, runs_per_day"),
         ("devices = ", r"mine\.toml is not TOML"),
     ],
 )

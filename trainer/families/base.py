@@ -135,9 +135,18 @@ class Family(ABC):
         module = self.denoiser.get_submodule(self.control_at)
         return [one for one in module.modules() if isinstance(one, nn.Linear)][-1].out_features
 
-    def loss(self, latents: Tensor, noise: Tensor, times: Tensor, texts: Texts, temporal: float = 0.0) -> Tensor:
+    def loss(
+        self,
+        latents: Tensor,
+        noise: Tensor,
+        times: Tensor,
+        texts: Texts,
+        temporal: float = 0.0,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         """Weighted squared error [N] of the prediction for each latent.
 
+        weights: of the squared errors, of a shape that latents take; the loss of motion is of the whole frame.
         temporal: weight of the squared difference of a video's error from frame to frame, `|d_t (v^ - v)|^2` beside
         `|v^ - v|^2`. It asks for the footage's motion, not for none; what all frames have wrong costs nothing more.
         Chosen: the prediction's error, over that of the clean video which it amounts to, weighted by the share of
@@ -148,7 +157,8 @@ class Family(ABC):
         objective = self.objective
         noised = objective.noised(latents, noise, times)
         error = self.predict(noised, times, texts) - objective.target(latents, noise, times)
-        loss = error.square().flatten(1).mean(1)
+        squared = error.square() if weights is None else weights * error.square()
+        loss = squared.flatten(1).mean(1)
         if temporal > 0.0 and self.media == "video" and latents.shape[self.frame_axis] > 1:
             loss = loss + temporal * error.diff(dim=self.frame_axis).square().flatten(1).mean(1)
         return objective.weights(times) * loss

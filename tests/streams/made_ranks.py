@@ -1,0 +1,38 @@
+"""What the ranks of `test_together` do; light, since each rank is a process that imports it."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from store.errors import InputError
+from streams.ranks import Link
+
+
+def make_rank(made_of: str) -> Callable[[Any, Link], Any]:
+    """Rank 0 gives the others a word, and every rank does what the request says of it."""
+
+    def work(request: dict[int, Any], link: Link) -> Any:
+        deed, value = request.get(link.rank, ("nothing", None))
+        if link.rank == 0:
+            link.emit(os.getpid())
+            if deed == "refuse":
+                raise InputError(value)
+            link.call("the word")
+        told = "" if link.rank == 0 else link.called()
+        if deed == "leave":
+            Path(value).write_text(f"{told} {os.getpid()}")
+        elif deed == "refuse":
+            raise InputError(value)
+        elif deed == "bug":
+            raise ZeroDivisionError(value)
+        elif deed == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif deed == "sleep":
+            Path(value).write_text(str(os.getpid()))
+            time.sleep(600)
+        return made_of, link.size, deed
+
+    return work
