@@ -41,7 +41,7 @@ N_CLIPS = 96
 CHANNELS = {"picture": ("brightness",), "sound": ("loudness", "arousal")}
 SETTINGS = {
     "picture": LoraSettings(resolution_px=32, per_clip=1, steps=400, batch=16, lr=2e-3, guidance=1.0),
-    "sound": LoraSettings(per_clip=1, duration_s=1.0, steps=600, batch=16, lr=2e-3, guidance=1.0),
+    "sound": LoraSettings(per_clip=1, duration_s=1.0, steps=400, batch=16, lr=2e-3, guidance=1.0),
 }
 SMALL = SmallBaseSettings(resolution_px=32, per_clip=2, vae_steps=400, unet_steps=600)
 
