@@ -98,8 +98,8 @@ def _build() -> StableAudioPipeline:
 
 def _fit_vae(vae: AutoencoderOobleck, sounds: Tensor, told: Callable[[int, float], None]) -> None:
     """Waveform, spectra at three sizes, and latents of about mean 0 and deviation 1, as diffusion expects them, of
-    which a linear map gives the power in bands. (Without it 3% of their variance goes with loudness and arousal, with it 71%:
-    latents that hold phases first leave control little to learn from.)"""
+    which a linear map gives the power in bands. (With that 71% of their variance goes with loudness and arousal, and
+    3% without: latents that hold phases first leave control little to learn from.)"""
     vae.requires_grad_(True).train()
     power = nn.Conv1d(_LATENTS, _BANDS, 1)
 
