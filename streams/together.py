@@ -90,10 +90,15 @@ class _Office:
         """Until every rank has ended."""
         connection: Any
         rank_of: dict[Any, int] = {}
-        for _ in range(self._size):
-            connection = self._listener.accept()
-            rank_of[connection] = connection.recv()
-            connection.send(self._work)
+        try:
+            while len(rank_of) < self._size:
+                connection = self._listener.accept()
+                rank_of[connection] = connection.recv()
+            # None begins before all are there: what one refuses at once ends the others, who could not be waited for.
+            for connection in rank_of:
+                connection.send(self._work)
+        except (EOFError, OSError):
+            return  # a rank died on its way here, which the launcher tells
         while rank_of:
             for connection in wait(list(rank_of)):
                 try:

@@ -12,9 +12,9 @@ from streams.ranks import Link
 
 
 def make_rank(made_of: str) -> Callable[[Any, Link], Any]:
-    """Rank 0 gives the others a word, and every rank does what the request says of it."""
+    """Rank 0 gives the others a word, and every rank does what the request says of it, `once` a file is there."""
 
-    def work(request: dict[int, Any], link: Link) -> Any:
+    def work(request: dict[Any, Any], link: Link) -> Any:
         deed, value = request.get(link.rank, ("nothing", None))
         if link.rank == 0:
             link.emit(os.getpid())
@@ -22,6 +22,8 @@ def make_rank(made_of: str) -> Callable[[Any, Link], Any]:
                 raise InputError(value)
             link.call("the word")
         told = "" if link.rank == 0 else link.called()
+        if deed in ("refuse", "die") and "once" in request:
+            _wait_for(request["once"])
         if deed == "leave":
             Path(value).write_text(f"{told} {os.getpid()}")
         elif deed == "refuse":
@@ -36,3 +38,9 @@ def make_rank(made_of: str) -> Callable[[Any, Link], Any]:
         return made_of, link.size, deed
 
     return work
+
+
+def _wait_for(file: Path) -> None:
+    """Until another rank has written it."""
+    while not file.is_file() or not file.read_text():
+        time.sleep(0.05)
