@@ -16,11 +16,12 @@ from store.errors import Conflict, InputError, NotFound
 from store.records import Control
 from tests.trainer.made_discs import NOW, TINY, made_clip, made_request, silent
 from trainer import opening
-from trainer.adapters import ADAPTER_FILE, adapter_header
+from trainer.adapters import ADAPTER_FILE, adapter_header, read_adapter
 from trainer.bases import SMALL_LABEL
 from trainer.card import Lineage
 from trainer.control import CONTROL_FILE
 from trainer.dataset import TrainingClip, held_out_ids
+from trainer.exports import COMFY_FILE, compare
 from trainer.families.base import Texts
 from trainer.families.sd import StableDiffusion
 from trainer.lora import Parent
@@ -71,7 +72,7 @@ def test_it_leaves_every_artefact(stage_a):
     result, _ = stage_a
     pictures = {"grid.png", "sweeps.png", "losses.png", "report.html"}
     control = {CONTROL_FILE, "cliploom_control.py"}
-    assert set(result.artefacts) == {ADAPTER_FILE, "losses.json", "README.md", *control, *pictures}
+    assert set(result.artefacts) == {ADAPTER_FILE, COMFY_FILE, "losses.json", "README.md", *control, *pictures}
     assert all(path.is_file() and path.name == name for name, path in result.artefacts.items())
     losses = json.loads(result.artefacts["losses.json"].read_text())
     assert len(losses["losses"]) == 40
@@ -83,7 +84,9 @@ def test_its_metrics_can_travel_and_tell_what_was_measured(stage_a, base):
     metrics = json.loads(json.dumps(stage_a[0].metrics))
     assert metrics["fixed_loss_after"] < metrics["fixed_loss_before"]
     assert metrics["reload_max_abs_diff"] == 0.0
-    assert (metrics["base"], metrics["base_label"]) == (base.id, SMALL_LABEL)
+    assert (metrics["base"], metrics["base_revision"], metrics["base_label"]) == (base.id, base.id, SMALL_LABEL)
+    assert (metrics["definition"], metrics["recipe"]) == (LINEAGE.definition, "rec1pe")
+    assert (metrics["dataset_digest"], metrics["parent"]) == ("d1ge57", None)
     assert (metrics["n_clips"], metrics["n_videos"], metrics["n_modules"]) == (9, 1, 28)
     assert metrics["base_clip_ids"] == list(base.clip_ids)
     # Speech varies more, but pictures have none that could be measured.
@@ -112,14 +115,35 @@ def test_the_card_tells_its_lineage_licences_and_limits(stage_a, base):
         "digest `d1ge57`, 9 clips of 1 videos",
         "`rec1pe`",
         f"`{base.id}`: {SMALL_LABEL}",
+        f"| base revision | `{base.id}` |",
         "by scheduler at 2026-01-02T03:04:05+00:00: stage A: the first adapter",
         "| studio | CC-BY-4.0 | 8 |",
         "| street | none on record; released by a person | 1 |",
         "| parent adapter | none",
         "| lr | 0.005 |",
         "knows nothing but this footage",
+        f"`{COMFY_FILE}`, the same adapter for ComfyUI: put it into `ComfyUI/models/loras`",
+        "It opens no base as small as this one",
+        "ComfyUI reads no control",
+        f"`{COMFY_FILE}`, read back, changes each module as that does",
     ):
         assert told in card
+
+
+def test_its_file_for_comfyui_is_the_adapter(stage_a):
+    files, metrics = stage_a[0].artefacts, stage_a[0].metrics
+    difference = compare(StableDiffusion.comfy, read_adapter(files[ADAPTER_FILE]), files[COMFY_FILE])
+    assert metrics["exports"] == {COMFY_FILE: difference}
+
+
+def test_a_family_that_comfyui_has_no_model_of_gets_no_file_for_it(members, base, tmp_path, monkeypatch):
+    monkeypatch.setattr(StableDiffusion, "comfy", None)
+    request = made_request(settings=QUICK | {"base": str(base.folder), "steps": 1, "sweeps": 0})
+    place = workplace(base.folder.parent, tmp_path)
+    result = run_training(request, RunClips(members, (), members), place, LINEAGE, silent)
+    assert COMFY_FILE not in result.artefacts
+    assert result.metrics["exports"] == {}
+    assert "There is no file for ComfyUI" in result.artefacts["README.md"].read_text()
 
 
 def test_the_adapter_names_its_trigger_word(stage_a):
