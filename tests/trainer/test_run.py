@@ -17,8 +17,8 @@ from store.records import Control
 from tests.trainer.made_discs import NOW, TINY, made_clip, made_request, silent
 from trainer import opening
 from trainer.adapters import ADAPTER_FILE, adapter_header, read_adapter
-from trainer.bases import SMALL_LABEL
-from trainer.card import Lineage
+from trainer.bases import GIVEN_LABEL, SMALL_LABEL
+from trainer.card import Lineage, write_card
 from trainer.control import CONTROL_FILE
 from trainer.dataset import TrainingClip, held_out_ids
 from trainer.exports import COMFY_FILE, compare
@@ -130,20 +130,21 @@ def test_the_card_tells_its_lineage_licences_and_limits(stage_a, base):
         assert told in card
 
 
+def test_the_card_tells_how_comfyui_takes_the_adapter_or_that_it_cannot(stage_a, members, tmp_path):
+    def card(**changes: object) -> str:
+        metrics = stage_a[0].metrics | changes
+        return write_card(tmp_path / "README.md", made_request(), LINEAGE, members, metrics).read_text()
+
+    full_size = card(base_label=GIVEN_LABEL, channels=[])
+    assert "with a strength of 1. The model that it is applied to must be this base.\n" in full_size
+    assert "There is no file for ComfyUI, which has no such model." in card(exports={})
+    assert COMFY_FILE not in card(exports={})
+
+
 def test_its_file_for_comfyui_is_the_adapter(stage_a):
     files, metrics = stage_a[0].artefacts, stage_a[0].metrics
     difference = compare(StableDiffusion.comfy, read_adapter(files[ADAPTER_FILE]), files[COMFY_FILE])
     assert metrics["exports"] == {COMFY_FILE: difference}
-
-
-def test_a_family_that_comfyui_has_no_model_of_gets_no_file_for_it(members, base, tmp_path, monkeypatch):
-    monkeypatch.setattr(StableDiffusion, "comfy", None)
-    request = made_request(settings=QUICK | {"base": str(base.folder), "steps": 1, "sweeps": 0})
-    place = workplace(base.folder.parent, tmp_path)
-    result = run_training(request, RunClips(members, (), members), place, LINEAGE, silent)
-    assert COMFY_FILE not in result.artefacts
-    assert result.metrics["exports"] == {}
-    assert "There is no file for ComfyUI" in result.artefacts["README.md"].read_text()
 
 
 def test_the_adapter_names_its_trigger_word(stage_a):
@@ -162,23 +163,24 @@ class Reader(StableDiffusion):
 
 
 class CaptionReader(Reader):
-    """One that asks for captions."""
+    """One that asks for captions, and that ComfyUI has no model of."""
 
     text = "caption"
+    comfy = None
 
 
 @pytest.fixture
 def texts_of(members, base, tmp_path, monkeypatch):
-    """Trains a family for one step; the texts that it read, but the empty one, and the card."""
+    """Trains a family for one step; the texts that it read, but the empty one, and the result."""
 
-    def train(family: type[Reader], token: str | None) -> tuple[set[str], str]:
+    def train(family: type[Reader], token: str | None) -> tuple[set[str], TrainingResult]:
         monkeypatch.setitem(opening.known_families(), "StableDiffusionPipeline", family)
         monkeypatch.setattr(family, "read", ())
         captioned = [replace(members[0], caption="A disc crosses a yellow ground."), *members[1:]]
         request = made_request(settings=QUICK | {"base": str(base.folder), "steps": 1}, token=token)
         place = workplace(base.folder.parent, tmp_path / family.__name__ / str(token))
         result = run_training(request, RunClips(captioned, (), captioned), place, LINEAGE, silent)
-        return set(family.read) - {""}, result.artefacts["README.md"].read_text()
+        return set(family.read) - {""}, result
 
     return train
 
@@ -201,10 +203,13 @@ def texts_of(members, base, tmp_path, monkeypatch):
     ids=["conditioning", "without a token", "captions"],
 )
 def test_a_family_trains_on_the_texts_that_it_asks_for_behind_the_token(texts_of, family, token, read):
-    seen, card = texts_of(family, token)
+    seen, result = texts_of(family, token)
     assert seen == read
+    card = result.artefacts["README.md"].read_text()
     assert ("Trigger word: **zivtek**" in card) == (token is not None)
     assert ("| trigger word | none: requested before there were any |" in card) == (token is None)
+    exports = [] if family.comfy is None else [COMFY_FILE]
+    assert [name for name in result.artefacts if name == COMFY_FILE] == list(result.metrics["exports"]) == exports
 
 
 def test_it_tells_how_far_it_is(stage_a):
@@ -227,7 +232,7 @@ def test_stage_b_goes_on_from_its_parent_on_the_parents_base(stage_a, members, b
     lineage = replace(LINEAGE, parent=parent_of(stage_a[0]))
     narrow, place = members[2:8], workplace(base.folder.parent, tmp_path)
     result = run_training(request, RunClips(narrow, members, members), place, lineage, silent)
-    assert result.metrics["base"] == base.id
+    assert (result.metrics["base"], result.metrics["parent"]) == (base.id, "run-1")
     assert set(result.clip_ids) > {clip.clip_id for clip in narrow} - held_out_ids([c.clip_id for c in members])
     assert result.metrics["reload_max_abs_diff"] < 1e-4
     assert "that of its parent" in result.metrics["verdict"][0]
