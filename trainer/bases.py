@@ -5,6 +5,7 @@ Free of any model code, so that the process that writes the store can discard ba
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
@@ -39,6 +40,13 @@ class Base:
     def is_small(self) -> bool:
         """Built here from the footage."""
         return self.label == SMALL_LABEL
+
+    @property
+    def revision(self) -> str:
+        """The commit of a snapshot in the hub's cache, which keeps it in a folder of that name; else the id, which
+        names the content too."""
+        is_snapshot = self.folder.parent.name == "snapshots" and re.fullmatch("[0-9a-f]{40}", self.folder.name)
+        return self.folder.name if is_snapshot else self.id
 
     def write(self) -> None:
         """Leave the facts beside the pipeline."""

@@ -11,6 +11,7 @@ from store.records import Json, TrainingRequested
 from trainer.adapters import ADAPTER_FILE
 from trainer.bases import SMALL_LABEL
 from trainer.dataset import TrainingClip
+from trainer.exports import COMFY_FILE
 from trainer.lora import Parent
 
 
@@ -35,6 +36,7 @@ def write_card(
     """Write the card as Markdown."""
     sections = (
         _heading(request, metrics),
+        _files(metrics),
         _lineage(request, lineage, metrics),
         _footage(members),
         _measured(metrics),
@@ -55,15 +57,38 @@ def _heading(request: TrainingRequested, metrics: Json) -> str:
     also = " and conditioning pathway" if metrics["settings"]["targets"] == "conditioning" else ""
     return f"""# LoRA of {request.concept}, stage {request.stage}
 
-Low-rank adapter on the cross-attention{also} of **{metrics["base_label"]}** (`{metrics["base"]}`). Load it with
-diffusers:
+Low-rank adapter on the cross-attention{also} of **{metrics["base_label"]}** (`{metrics["base"]}`).
+
+{trigger}`report.html` tells how it did, with samples of the base and the adapter from the same seeds.
+"""
+
+
+def _files(metrics: Json) -> str:
+    return f"""## Files
+
+`{ADAPTER_FILE}`, for diffusers:
 
 ```python
 {_loading(metrics)}
 ```
 
-{trigger}`report.html` tells how it did, with samples of the base and the adapter from the same seeds.
+{_comfyui(metrics)}
 """
+
+
+def _comfyui(metrics: Json) -> str:
+    if COMFY_FILE not in metrics["exports"]:
+        return "There is no file for ComfyUI, which has no such model."
+    base = (
+        "It opens no base as small as this one: the file shows what a run on a full-size base leaves."
+        if metrics["base_label"] == SMALL_LABEL
+        else "The model that it is applied to must be this base."
+    )
+    control = " ComfyUI reads no control; there the adapter works by words alone." if metrics["channels"] else ""
+    return (
+        f"`{COMFY_FILE}`, the same adapter for ComfyUI: put it into `ComfyUI/models/loras` and choose it in the node"
+        f" `LoraLoaderModelOnly`, with a strength of 1. {base}{control}"
+    )
 
 
 def _loading(metrics: Json) -> str:
@@ -99,6 +124,7 @@ def _lineage(request: TrainingRequested, lineage: Lineage, metrics: Json) -> str
 | snapshot | {lineage.snapshot or "none: members as they were when the run was requested"} |
 | parent adapter | {parent} |
 | base | `{metrics["base"]}`: {metrics["base_label"]} |
+| base revision | `{metrics["base_revision"]}` |
 | requested | by {request.requested_by} at {request.requested_at.isoformat()}: {request.reason} |
 | trained | {lineage.trained_at.isoformat()} |
 """
@@ -117,6 +143,10 @@ def _footage(members: Sequence[TrainingClip]) -> str:
 
 def _measured(metrics: Json) -> str:
     held_out = f"held-out clips ({metrics['n_held_out_pieces']} pieces, never trained on)"
+    exports = "".join(
+        f"`{name}`, read back, changes each module as that does, to within {difference:.1g} of the change.\n"
+        for name, difference in metrics["exports"].items()
+    )
     return f"""## Measured
 
 | noise-prediction loss on fixed noise | before | after |
@@ -124,8 +154,8 @@ def _measured(metrics: Json) -> str:
 | {held_out} | {metrics["held_out_loss_before"]:.4f} | {metrics["held_out_loss_after"]:.4f} |
 | trained-on clips | {metrics["fixed_loss_before"]:.4f} | {metrics["fixed_loss_after"]:.4f} |
 
-A fresh pipeline with this file gave the trained model's output to within {metrics["reload_max_abs_diff"]:g}.
-"""
+A fresh pipeline with `{ADAPTER_FILE}` gave the trained model's output to within {metrics["reload_max_abs_diff"]:g}.
+{exports}"""
 
 
 def _settings(metrics: Json) -> str:

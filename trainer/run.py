@@ -25,6 +25,7 @@ from trainer.cutting import cut_clip, size_of
 from trainer.dataset import refuse_unfit
 from trainer.encoded import Kept
 from trainer.evaluation import drift, gain, judge, neutral_samples
+from trainer.exports import Export, export_adapter
 from trainer.families.base import Family, Generation
 from trainer.joining import Call, telling_of_memory
 from trainer.leftovers import note_clips
@@ -90,7 +91,8 @@ def run_training(
     steps left the held-out loss within 1%; on one that had not, they lowered it by 16% (30 members of 82 clips).
 
     Raises:
-        Conflict: a clip is held, the parent was trained on another base, or a reloaded adapter gives something else.
+        Conflict: a clip is held, the parent was trained on another base, or a reloaded adapter, or what a file for
+            another program holds, is something else.
         InputError: too few clips, broken media, a parent that does not fit, a loss that is not finite, too little
             memory.
         ModelUnavailable, NotFound: the base is not here.
@@ -143,6 +145,7 @@ class _Run:
         adapter = save_adapter(family, student.beneath, self.place.out, self._header())
         control = self._save_control(student)
         difference = self._check_reload(student, material, adapter)
+        exports = self._export(family, adapter)
         self.progress("evaluate", 2, 4, None)
         after = Standing.of(student, material, swept, texts[0], how, self.place.meter)
         rows["base + LoRA"] = family.generate(texts, seeds, how)
@@ -153,9 +156,10 @@ class _Run:
         metrics = self._metrics(student, material, before, after, losses)
         metrics |= likeness(self.place.meter, family, self.clips, self.settings.cut, rows)
         metrics |= {"reload_max_abs_diff": difference, "drift": moved, "held_out_gain_error": improved.error}
+        metrics |= {"exports": {export.path.name: export.difference for export in exports}}
         metrics |= {"promoted": verdict.is_promoted, "verdict": list(verdict.reasons)}
         artefacts = self._write(family, texts, rows, after, losses, metrics)
-        artefacts |= {path.name: path for path in (adapter, *control)}
+        artefacts |= {path.name: path for path in (adapter, *control, *(export.path for export in exports))}
         self.progress("evaluate", 4, 4, None)
         return TrainingResult(artefacts, metrics, material.learned_from)
 
@@ -215,6 +219,10 @@ class _Run:
         outputs = [_outputs(student.family, student.control, material), _outputs(reloaded, control, material)]
         return self._same_output(f"adapter {adapter.name}, loaded into a fresh pipeline,", *outputs)
 
+    def _export(self, family: Family, adapter: Path) -> list[Export]:
+        """The adapter in the layouts of other programs that have such a model, each read back and compared."""
+        return [] if family.comfy is None else [export_adapter(family.comfy, adapter)]
+
     def _same_output(self, what: str, given: Tensor, wanted: Tensor) -> float:
         """The largest difference.
 
@@ -259,9 +267,14 @@ class _Run:
         return {
             "base": self.base.id,
             "base_label": self.base.label,
+            "base_revision": self.base.revision,
             "base_clip_ids": list(self.base.clip_ids),
             "pipeline": student.family.pipeline_class.__name__,
             "settings": asdict(self.settings),
+            "definition": self.lineage.definition,
+            "recipe": self.lineage.recipe,
+            "dataset_digest": self.request.members_digest,
+            "parent": self.request.parent,
             "n_clips": len(members),
             "n_videos": len({clip.video_id for clip in members}),
             "n_learned_from": len(material.learned_from),

@@ -16,11 +16,12 @@ from store.errors import Conflict, InputError, NotFound
 from store.records import Control
 from tests.trainer.made_discs import NOW, TINY, made_clip, made_request, silent
 from trainer import opening
-from trainer.adapters import ADAPTER_FILE, adapter_header
-from trainer.bases import SMALL_LABEL
-from trainer.card import Lineage
+from trainer.adapters import ADAPTER_FILE, adapter_header, read_adapter
+from trainer.bases import GIVEN_LABEL, SMALL_LABEL
+from trainer.card import Lineage, write_card
 from trainer.control import CONTROL_FILE
 from trainer.dataset import TrainingClip, held_out_ids
+from trainer.exports import COMFY_FILE, compare
 from trainer.families.base import Texts
 from trainer.families.sd import StableDiffusion
 from trainer.lora import Parent
@@ -71,7 +72,7 @@ def test_it_leaves_every_artefact(stage_a):
     result, _ = stage_a
     pictures = {"grid.png", "sweeps.png", "losses.png", "report.html"}
     control = {CONTROL_FILE, "cliploom_control.py"}
-    assert set(result.artefacts) == {ADAPTER_FILE, "losses.json", "README.md", *control, *pictures}
+    assert set(result.artefacts) == {ADAPTER_FILE, COMFY_FILE, "losses.json", "README.md", *control, *pictures}
     assert all(path.is_file() and path.name == name for name, path in result.artefacts.items())
     losses = json.loads(result.artefacts["losses.json"].read_text())
     assert len(losses["losses"]) == 40
@@ -83,7 +84,9 @@ def test_its_metrics_can_travel_and_tell_what_was_measured(stage_a, base):
     metrics = json.loads(json.dumps(stage_a[0].metrics))
     assert metrics["fixed_loss_after"] < metrics["fixed_loss_before"]
     assert metrics["reload_max_abs_diff"] == 0.0
-    assert (metrics["base"], metrics["base_label"]) == (base.id, SMALL_LABEL)
+    assert (metrics["base"], metrics["base_revision"], metrics["base_label"]) == (base.id, base.id, SMALL_LABEL)
+    assert (metrics["definition"], metrics["recipe"]) == (LINEAGE.definition, "rec1pe")
+    assert (metrics["dataset_digest"], metrics["parent"]) == ("d1ge57", None)
     assert (metrics["n_clips"], metrics["n_videos"], metrics["n_modules"]) == (9, 1, 28)
     assert metrics["base_clip_ids"] == list(base.clip_ids)
     # Speech varies more, but pictures have none that could be measured.
@@ -112,14 +115,36 @@ def test_the_card_tells_its_lineage_licences_and_limits(stage_a, base):
         "digest `d1ge57`, 9 clips of 1 videos",
         "`rec1pe`",
         f"`{base.id}`: {SMALL_LABEL}",
+        f"| base revision | `{base.id}` |",
         "by scheduler at 2026-01-02T03:04:05+00:00: stage A: the first adapter",
         "| studio | CC-BY-4.0 | 8 |",
         "| street | none on record; released by a person | 1 |",
         "| parent adapter | none",
         "| lr | 0.005 |",
         "knows nothing but this footage",
+        f"`{COMFY_FILE}`, the same adapter for ComfyUI: put it into `ComfyUI/models/loras`",
+        "It opens no base as small as this one",
+        "ComfyUI reads no control",
+        f"`{COMFY_FILE}`, read back, changes each module as that does",
     ):
         assert told in card
+
+
+def test_the_card_tells_how_comfyui_takes_the_adapter_or_that_it_cannot(stage_a, members, tmp_path):
+    def card(**changes: object) -> str:
+        metrics = stage_a[0].metrics | changes
+        return write_card(tmp_path / "README.md", made_request(), LINEAGE, members, metrics).read_text()
+
+    full_size = card(base_label=GIVEN_LABEL, channels=[])
+    assert "with a strength of 1. The model that it is applied to must be this base.\n" in full_size
+    assert "There is no file for ComfyUI, which has no such model." in card(exports={})
+    assert COMFY_FILE not in card(exports={})
+
+
+def test_its_file_for_comfyui_is_the_adapter(stage_a):
+    files, metrics = stage_a[0].artefacts, stage_a[0].metrics
+    difference = compare(StableDiffusion.comfy, read_adapter(files[ADAPTER_FILE]), files[COMFY_FILE])
+    assert metrics["exports"] == {COMFY_FILE: difference}
 
 
 def test_the_adapter_names_its_trigger_word(stage_a):
@@ -138,23 +163,24 @@ class Reader(StableDiffusion):
 
 
 class CaptionReader(Reader):
-    """One that asks for captions."""
+    """One that asks for captions, and that ComfyUI has no model of."""
 
     text = "caption"
+    comfy = None
 
 
 @pytest.fixture
 def texts_of(members, base, tmp_path, monkeypatch):
-    """Trains a family for one step; the texts that it read, but the empty one, and the card."""
+    """Trains a family for one step; the texts that it read, but the empty one, and the result."""
 
-    def train(family: type[Reader], token: str | None) -> tuple[set[str], str]:
+    def train(family: type[Reader], token: str | None) -> tuple[set[str], TrainingResult]:
         monkeypatch.setitem(opening.known_families(), "StableDiffusionPipeline", family)
         monkeypatch.setattr(family, "read", ())
         captioned = [replace(members[0], caption="A disc crosses a yellow ground."), *members[1:]]
         request = made_request(settings=QUICK | {"base": str(base.folder), "steps": 1}, token=token)
         place = workplace(base.folder.parent, tmp_path / family.__name__ / str(token))
         result = run_training(request, RunClips(captioned, (), captioned), place, LINEAGE, silent)
-        return set(family.read) - {""}, result.artefacts["README.md"].read_text()
+        return set(family.read) - {""}, result
 
     return train
 
@@ -177,10 +203,13 @@ def texts_of(members, base, tmp_path, monkeypatch):
     ids=["conditioning", "without a token", "captions"],
 )
 def test_a_family_trains_on_the_texts_that_it_asks_for_behind_the_token(texts_of, family, token, read):
-    seen, card = texts_of(family, token)
+    seen, result = texts_of(family, token)
     assert seen == read
+    card = result.artefacts["README.md"].read_text()
     assert ("Trigger word: **zivtek**" in card) == (token is not None)
     assert ("| trigger word | none: requested before there were any |" in card) == (token is None)
+    exports = [] if family.comfy is None else [COMFY_FILE]
+    assert [name for name in result.artefacts if name == COMFY_FILE] == list(result.metrics["exports"]) == exports
 
 
 def test_it_tells_how_far_it_is(stage_a):
@@ -203,7 +232,7 @@ def test_stage_b_goes_on_from_its_parent_on_the_parents_base(stage_a, members, b
     lineage = replace(LINEAGE, parent=parent_of(stage_a[0]))
     narrow, place = members[2:8], workplace(base.folder.parent, tmp_path)
     result = run_training(request, RunClips(narrow, members, members), place, lineage, silent)
-    assert result.metrics["base"] == base.id
+    assert (result.metrics["base"], result.metrics["parent"]) == (base.id, "run-1")
     assert set(result.clip_ids) > {clip.clip_id for clip in narrow} - held_out_ids([c.clip_id for c in members])
     assert result.metrics["reload_max_abs_diff"] < 1e-4
     assert "that of its parent" in result.metrics["verdict"][0]

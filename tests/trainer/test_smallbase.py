@@ -148,6 +148,16 @@ def test_an_incomplete_base_is_refused(tmp_path, base):
         open_base(find_base(str(tmp_path)), "cpu")
 
 
+def test_a_snapshot_of_the_hub_tells_its_commit_and_other_bases_their_id(tmp_path, base):
+    snapshot = tmp_path / "models--some--model" / "snapshots" / ("0123456789" * 4)
+    snapshot.mkdir(parents=True)
+    assert Base.read(snapshot).revision == "0123456789" * 4
+    assert base.revision == base.id
+    elsewhere = tmp_path / "snapshots" / "mine"
+    elsewhere.mkdir(parents=True)
+    assert Base.read(elsewhere).revision == Base.read(elsewhere).id
+
+
 def test_a_base_from_elsewhere_is_known_by_its_bytes(tmp_path, base):
     (tmp_path / "model_index.json").write_text((base.folder / "model_index.json").read_text())
     (tmp_path / "unet").mkdir()

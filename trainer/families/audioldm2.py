@@ -1,5 +1,8 @@
 """AudioLDM 2 (Liu et al., arXiv 2308.05734): UNet over the latents of mel spectrograms, read by two kinds of attention
-to text: to what GPT-2 makes of CLAP's and T5's states, and to T5's themselves."""
+to text: to what GPT-2 makes of CLAP's and T5's states, and to T5's themselves.
+
+ComfyUI has no such model, so that there is nothing to export adapters for.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar

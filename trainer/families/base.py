@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainer.families.comfyui import ComfyLayout
 from trainer.objectives import Objective
 
 Texts = dict[str, Tensor]
@@ -73,6 +74,8 @@ class Family(ABC):
     """What of a clip its texts are: the short conditioning string, or the caption, for encoders that read sentences."""
     frame_axis: ClassVar[int] = 2
     """Axis of a video's latents that counts frames."""
+    comfy: ClassVar[ComfyLayout | None] = None
+    """What ComfyUI calls the modules that adapters are on; None: it loads no adapters of the family."""
     recommended: ClassVar[Mapping[str, Any]] = {}
     """Fields of `LoraSettings` that others publish for full-size bases of the family."""
 
@@ -117,10 +120,6 @@ class Family(ABC):
     @abstractmethod
     def generate(self, texts: Sequence[str], seeds: Sequence[int], how: Generation) -> np.ndarray:
         """A picture, video or sound for each text and seed, as the pipeline gives it."""
-
-    def comfy_name(self, module: str) -> str | None:
-        """What ComfyUI calls a module of the denoiser, as its adapter files begin; None where it knows none such."""
-        return None
 
     # --- what all share ---
 

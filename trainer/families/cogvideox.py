@@ -9,6 +9,7 @@ from diffusers import CogVideoXPipeline
 from torch import Tensor
 
 from trainer.families.base import Family, Generation, Rules, Texts
+from trainer.families.comfyui import ComfyLayout
 from trainer.families.parts import draw_frames, texts_in_batches, video_latents
 from trainer.objectives import Discrete, Objective
 
@@ -25,6 +26,14 @@ class CogVideoX(Family):
     conditioning: ClassVar[str] = r"transformer_blocks\.\d+\.norm[12]\.linear"
     """They scale and gate text and video by the time, and by control where there is any."""
     control_at: ClassVar[str] = "time_embedding"
+    comfy: ClassVar[Any] = ComfyLayout(
+        {
+            r"transformer_blocks\.(\d+)\.attn1\.to_([kv])": r"blocks.\1.\2",
+            r"transformer_blocks\.(\d+\.norm[12]\.linear)": r"blocks.\1",
+            r"(patch_embed\.text_proj)": r"\1",
+        }
+    )
+    """ComfyUI's own model (its `ldm/cogvideo/model.py`) has other names for the blocks' parts."""
     text: ClassVar[Any] = "caption"
     frame_axis: ClassVar[int] = 1
     recommended: ClassVar[Mapping[str, Any]] = {
@@ -97,7 +106,3 @@ class CogVideoX(Family):
         return draw_frames(
             self.pipeline, texts, seeds, how, num_frames=how.n_frames, max_sequence_length=self._text_tokens
         )
-
-    def comfy_name(self, module: str) -> str:
-        """ComfyUI's own model has other names for the blocks' parts."""
-        return "diffusion_model." + module.replace("transformer_blocks.", "blocks.").replace(".attn1.to_", ".")

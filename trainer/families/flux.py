@@ -15,6 +15,7 @@ from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
 from trainer.families.base import Family, Generation, Rules, Texts
+from trainer.families.comfyui import ComfyLayout
 from trainer.families.parts import draw_frames, picture_latents, texts_in_batches
 from trainer.objectives import Flow, Objective
 
@@ -35,6 +36,8 @@ class Flux(Family):
         r"context_embedder|time_text_embed\.text_embedder\.linear_[12]|transformer_blocks\.\d+\.norm1_context\.linear"
     )
     control_at: ClassVar[str] = "time_text_embed"
+    comfy: ClassVar[Any] = ComfyLayout({"(.*)": r"\1"}, prefix="transformer.")
+    """ComfyUI maps the names of diffusers itself, to parts of its merged layers too (`flux_to_diffusers`)."""
     text: ClassVar[Any] = "caption"
     recommended: ClassVar[Mapping[str, Any]] = {
         "rank": 16,
@@ -98,7 +101,3 @@ class Flux(Family):
 
     def generate(self, texts: Sequence[str], seeds: Sequence[int], how: Generation) -> np.ndarray:
         return draw_frames(self.pipeline, texts, seeds, how, max_sequence_length=TEXT_TOKENS)
-
-    def comfy_name(self, module: str) -> str:
-        """ComfyUI maps the names of diffusers itself (`flux_to_diffusers`)."""
-        return f"transformer.{module}"

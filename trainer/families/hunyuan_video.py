@@ -12,15 +12,13 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from trainer.families.base import Family, Generation, Rules, Texts
+from trainer.families.comfyui import ComfyLayout
 from trainer.families.parts import draw_frames, texts_in_batches, video_latents
 from trainer.objectives import Flow, Objective
 
 
 class HunyuanVideo(Family):
-    """Velocity prediction on latents [N, C, F, h, w].
-
-    Its modules have no names in ComfyUI, whose model has one projection for query, key and value together.
-    """
+    """Velocity prediction on latents [N, C, F, h, w]."""
 
     pipeline_class: ClassVar[Any] = HunyuanVideoPipeline
     media: ClassVar[Any] = "video"
@@ -34,6 +32,23 @@ class HunyuanVideo(Family):
     )
     control_at: ClassVar[str] = "time_text_embed"
     """It returns a tuple, of which the first is the embedding."""
+    comfy: ClassVar[Any] = ComfyLayout(
+        {
+            r"transformer_blocks\.(\d+)\.attn\.add_([qkv])_proj": r"double_blocks.\1.txt_attn.qkv:\2",
+            r"transformer_blocks\.(\d+)\.attn\.to_add_out": r"double_blocks.\1.txt_attn.proj",
+            r"transformer_blocks\.(\d+)\.norm1_context\.linear": r"double_blocks.\1.txt_mod.lin",
+            r"context_embedder\.proj_in": "txt_in.input_embedder",
+            r"context_embedder\.token_refiner\.refiner_blocks\.(\d+)\.attn\.to_([qkv])": (
+                r"txt_in.individual_token_refiner.blocks.\1.self_attn.qkv:\2"
+            ),
+            r"context_embedder\.token_refiner\.refiner_blocks\.(\d+)\.attn\.to_out\.0": (
+                r"txt_in.individual_token_refiner.blocks.\1.self_attn.proj"
+            ),
+            r"time_text_embed\.text_embedder\.linear_1": "vector_in.in_layer",
+            r"time_text_embed\.text_embedder\.linear_2": "vector_in.out_layer",
+        }
+    )
+    """The names of its `ldm/hunyuan_video/model.py`, where query, key and value are one layer."""
     text: ClassVar[Any] = "caption"
     recommended: ClassVar[Mapping[str, Any]] = {
         "rank": 32,

@@ -11,6 +11,7 @@ from diffusers.pipelines.ltx.pipeline_ltx import calculate_shift
 from torch import Tensor
 
 from trainer.families.base import Family, Generation, Rules, Texts
+from trainer.families.comfyui import ComfyLayout
 from trainer.families.parts import draw_frames, in_batches, video_latents
 from trainer.objectives import Flow, Objective
 
@@ -33,6 +34,10 @@ class LTX(Family):
     """`attn1` is self-attention."""
     conditioning: ClassVar[str] = r"caption_projection\.linear_[12]|time_embed\.linear"
     control_at: ClassVar[str] = "time_embed.linear"
+    comfy: ClassVar[Any] = ComfyLayout(
+        {r"time_embed\.linear": "adaln_single.linear", r"((transformer_blocks|caption_projection)\..*)": r"\1"}
+    )
+    """Its own names are diffusers' but for the time's (its `ldm/lightricks/model.py`)."""
     text: ClassVar[Any] = "caption"
     recommended: ClassVar[Mapping[str, Any]] = {
         "rank": 32,
@@ -101,7 +106,3 @@ class LTX(Family):
 
     def generate(self, texts: Sequence[str], seeds: Sequence[int], how: Generation) -> np.ndarray:
         return draw_frames(self.pipeline, texts, seeds, how, num_frames=how.n_frames)
-
-    def comfy_name(self, module: str) -> str:
-        """Its own names are diffusers' but for the time's (its `ldm/lightricks/model.py`)."""
-        return "diffusion_model." + module.replace("time_embed.", "adaln_single.")

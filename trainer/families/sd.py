@@ -9,6 +9,7 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from trainer.families.base import Family, Generation, Rules, Texts
+from trainer.families.comfyui import ComfyLayout
 from trainer.families.parts import draw_frames, in_batches, picture_latents, tokenize
 from trainer.objectives import Discrete, Objective
 
@@ -23,6 +24,8 @@ class StableDiffusion(Family):
     """`attn1` is the UNet's self-attention."""
     conditioning: ClassVar[str] = ""
     control_at: ClassVar[str] = "time_embedding"
+    comfy: ClassVar[Any] = ComfyLayout({"(.*)": r"\1"}, prefix="lora_unet_", is_kohya=True)
+    """kohya trains the UNet of diffusers and keeps its names, which ComfyUI maps (`unet_to_diffusers`)."""
     recommended: ClassVar[Mapping[str, Any]] = {"rank": 16, "lr": 1e-4, "steps": 1500, "batch": 4, "resolution_px": 512}
 
     @property
@@ -52,6 +55,3 @@ class StableDiffusion(Family):
 
     def generate(self, texts: Sequence[str], seeds: Sequence[int], how: Generation) -> np.ndarray:
         return draw_frames(self.pipeline, texts, seeds, how)
-
-    def comfy_name(self, module: str) -> str:
-        return "lora_unet_" + module.replace(".", "_")

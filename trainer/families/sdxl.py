@@ -9,6 +9,7 @@ from diffusers import StableDiffusionXLPipeline
 from torch import Tensor
 
 from trainer.families.base import Family, Generation, Rules, Texts
+from trainer.families.comfyui import ComfyLayout
 from trainer.families.parts import draw_frames, picture_latents, texts_in_batches
 from trainer.objectives import Discrete, Objective
 
@@ -28,6 +29,12 @@ class StableDiffusionXL(Family):
     conditioning: ClassVar[str] = r"add_embedding\.linear_[12]"
     """Of the pooled text and the sizes."""
     control_at: ClassVar[str] = "time_embedding"
+    comfy: ClassVar[Any] = ComfyLayout(
+        {r"add_embedding\.linear_1": "label_emb.0.0", r"add_embedding\.linear_2": "label_emb.0.2", "(.*)": r"\1"},
+        prefix="lora_unet_",
+        is_kohya=True,
+    )
+    """As Stable Diffusion's, but the added embedding by its original name: diffusers reads no other back."""
     recommended: ClassVar[Mapping[str, Any]] = {
         "rank": 16,
         "alpha": 16,
@@ -80,6 +87,3 @@ class StableDiffusionXL(Family):
 
     def generate(self, texts: Sequence[str], seeds: Sequence[int], how: Generation) -> np.ndarray:
         return draw_frames(self.pipeline, texts, seeds, how)
-
-    def comfy_name(self, module: str) -> str:
-        return "lora_unet_" + module.replace(".", "_")

@@ -1,7 +1,4 @@
-"""Stable Audio Open (Evans et al., arXiv 2407.14358): diffusion transformer over the latents of sound, T5 text encoder.
-
-ComfyUI keeps the original names, in which keys and values are one layer: no module here has a name there.
-"""
+"""Stable Audio Open (Evans et al., arXiv 2407.14358): diffusion transformer over latents of sound, T5 text encoder."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -13,6 +10,7 @@ from diffusers.models.embeddings import get_1d_rotary_pos_embed
 from torch import Tensor
 
 from trainer.families.base import Family, Generation, Rules, Texts
+from trainer.families.comfyui import ComfyLayout
 from trainer.families.parts import in_batches, seeded
 from trainer.objectives import Angular, Objective
 
@@ -32,6 +30,16 @@ class StableAudio(Family):
     conditioning: ClassVar[str] = r"cross_attention_proj\.[02]|global_proj\.[02]"
     """Of text and seconds as cross-attention reads them, and of seconds as one token of the sound."""
     control_at: ClassVar[str] = "timestep_proj"
+    comfy: ClassVar[Any] = ComfyLayout(
+        {
+            r"transformer_blocks\.(\d+)\.attn2\.to_q": r"transformer.layers.\1.cross_attn.to_q",
+            r"transformer_blocks\.(\d+)\.attn2\.to_([kv])": r"transformer.layers.\1.cross_attn.to_kv:\2",
+            r"transformer_blocks\.(\d+)\.attn2\.to_out\.0": r"transformer.layers.\1.cross_attn.to_out",
+            r"cross_attention_proj\.([02])": r"to_cond_embed.\1",
+            r"global_proj\.([02])": r"to_global_embed.\1",
+        }
+    )
+    """The names of the original code, which ComfyUI keeps (its `ldm/audio/dit.py`): keys and values are one layer."""
     text: ClassVar[Any] = "caption"
     recommended: ClassVar[Mapping[str, Any]] = {"rank": 16, "alpha": 16, "lr": 1e-4, "steps": 1500, "guidance": 7.0}
     """Guidance is the pipeline's. No others publish the rest for this family: chosen as for Stable Diffusion."""

@@ -1,6 +1,5 @@
 """Wan 2.1 and the 5B of Wan 2.2 (arXiv 2503.20314): video transformer, causal video autoencoder, UMT5 text encoder."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from store.errors import ModelUnavailable
 from trainer.families.base import Family, Generation, Rules, Texts
+from trainer.families.comfyui import ComfyLayout
 from trainer.families.parts import draw_frames, in_batches, video_latents
 from trainer.objectives import Flow, Objective
 
@@ -18,16 +18,6 @@ TEXT_LENGTH = 512
 """Tokens of a text, as `WanPipeline` draws with."""
 SHIFT = 3.0
 """Of training times towards noise; musubi-tuner's for Wan."""
-COMFY_PARTS = {
-    "attn2.to_q": "cross_attn.q",
-    "attn2.to_k": "cross_attn.k",
-    "attn2.to_v": "cross_attn.v",
-    "attn2.to_out.0": "cross_attn.o",
-    "condition_embedder.text_embedder.linear_1": "text_embedding.0",
-    "condition_embedder.text_embedder.linear_2": "text_embedding.2",
-    "condition_embedder.time_proj": "time_projection.1",
-}
-"""Parts of module names, in diffusers and in the original code, whose names ComfyUI keeps (its `ldm/wan/model.py`)."""
 
 
 class Wan(Family):
@@ -44,6 +34,16 @@ class Wan(Family):
     """`attn1` is self-attention."""
     conditioning: ClassVar[str] = r"condition_embedder\.(text_embedder\.linear_[12]|time_proj)"
     control_at: ClassVar[str] = "condition_embedder.time_proj"
+    comfy: ClassVar[Any] = ComfyLayout(
+        {
+            r"blocks\.(\d+)\.attn2\.to_([qkv])": r"blocks.\1.cross_attn.\2",
+            r"blocks\.(\d+)\.attn2\.to_out\.0": r"blocks.\1.cross_attn.o",
+            r"condition_embedder\.text_embedder\.linear_1": "text_embedding.0",
+            r"condition_embedder\.text_embedder\.linear_2": "text_embedding.2",
+            r"condition_embedder\.time_proj": "time_projection.1",
+        }
+    )
+    """ComfyUI keeps the names of the original code (its `ldm/wan/model.py`)."""
     text: ClassVar[Any] = "caption"
     recommended: ClassVar[Mapping[str, Any]] = {"rank": 32, "alpha": 32, "lr": 2e-4, "batch": 1, "guidance": 5.0}
     """musubi-tuner's; alpha is chosen, guidance is the pipeline's own."""
@@ -98,7 +98,3 @@ class Wan(Family):
 
     def generate(self, texts: Sequence[str], seeds: Sequence[int], how: Generation) -> np.ndarray:
         return draw_frames(self.pipeline, texts, seeds, how, num_frames=how.n_frames)
-
-    def comfy_name(self, module: str) -> str | None:
-        part = re.sub(r"^blocks\.\d+\.", "", module)
-        return f"diffusion_model.{module.removesuffix(part)}{COMFY_PARTS[part]}" if part in COMFY_PARTS else None

@@ -2,22 +2,26 @@
 
 A family is covered by a module in `tests/trainer/families/tiny` with: `PIPELINE` (class name), `build(folder)`,
 `media()` (two samples), `TEXTS` (two), `HOW`, and the exact names of the modules that adapters are on:
-`CROSS_ATTENTION`, and `CONDITIONING`, which come in addition.
+`CROSS_ATTENTION`, and `CONDITIONING`, which come in addition; and `COMFYUI`: ComfyUI's layers in their stead, by its
+own source, each with the modules that are its rows.
 """
 
 import pkgutil
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.trainer.families import tiny
 from trainer.adapters import adapted_modules, add_adapter, load_adapter, read_adapter, save_adapter, start_from
 from trainer.bases import Base
 from trainer.control import ControlProjector, load_control
-from trainer.families.base import Family
+from trainer.exports import export_adapter
+from trainer.families.base import Family, Targets
 from trainer.opening import known_families, open_base
 
 NAMES = sorted(one.name for one in pkgutil.iter_modules(tiny.__path__) if one.name != "parts")
@@ -176,6 +180,48 @@ def test_the_time_loss_asks_a_video_family_for_the_motion_of_the_footage(family,
     assert more > plain if family.media == "video" else more == plain
 
 
-def test_comfyui_is_told_names_of_its_own_that_are_all_different(family, example):
-    names = [family.comfy_name(module) for module in family.target_modules("conditioning")]
-    assert len(set(names)) == len(names) or set(names) == {None}
+def strong_adapter(family: Family, targets: Targets, folder: Path) -> Path:
+    """The file of an adapter that does much, of another alpha than its rank."""
+    drawn = torch.Generator().manual_seed(0)
+    for parameter in add_adapter(family, 2, 3, targets, 0):
+        torch.nn.init.normal_(parameter, std=0.3, generator=drawn)
+    return save_adapter(family, None, folder, {})
+
+
+def add_as_comfyui_does(denoiser: torch.nn.Module, path: Path, layers: dict[str, list[str]]) -> None:
+    """Add what a file holds for each of ComfyUI's layers to the weights of the modules that are its rows."""
+    tensors = load_file(path)
+    for layer, modules in layers.items():
+        alpha = tensors.pop(f"{layer}.alpha", None)
+        up, down = ("lora_B", "lora_A") if alpha is None else ("lora_up", "lora_down")
+        a, b = tensors.pop(f"{layer}.{down}.weight"), tensors.pop(f"{layer}.{up}.weight")
+        change = b @ a if alpha is None else alpha / len(a) * b @ a
+        weights = [denoiser.get_submodule(module).weight for module in modules]
+        for weight, rows in zip(weights, change.split([len(weight) for weight in weights]), strict=True):
+            weight.data += rows
+    assert not tensors, "ComfyUI would pass over these"
+
+
+def test_its_file_for_comfyui_does_what_the_adapter_does(family, base, example, tmp_path):
+    if family.comfy is None:
+        assert not example.COMFYUI
+        return
+    batch, fresh = Batch(family, example), open_base(base, "cpu")
+    untouched = batch.predict()
+    export = export_adapter(family.comfy, strong_adapter(family, "conditioning", tmp_path))
+    assert export.difference < 2e-7
+    add_as_comfyui_does(fresh.denoiser, export.path, example.COMFYUI)
+    wanted = batch.predict()
+    assert (wanted - untouched).abs().max() > 0.01
+    assert torch.allclose(batch.predict(fresh), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("example", ["flux", "ltx", "sd", "sdxl", "wan"], indirect=True)
+def test_diffusers_reads_its_file_for_comfyui_as_the_same_adapter(family, base, example, tmp_path):
+    # diffusers has no name for LTX's time in other programs.
+    targets = "cross_attention" if example.PIPELINE == "LTXPipeline" else "conditioning"
+    batch, fresh = Batch(family, example), open_base(base, "cpu")
+    export = export_adapter(family.comfy, strong_adapter(family, targets, tmp_path))
+    load_adapter(fresh, export.path)
+    assert len(adapted_modules(fresh)) == len(family.target_modules(targets))
+    assert torch.allclose(batch.predict(fresh), batch.predict(), atol=1e-5)

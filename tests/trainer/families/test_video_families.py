@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from store.errors import ModelUnavailable
-from trainer.adapters import add_adapter, read_adapter, save_adapter
 from trainer.bases import Base
 from trainer.families.base import Family, Rules
 from trainer.families.ltx import LTX
@@ -91,20 +89,3 @@ def test_a_wan_of_two_denoisers_is_refused(tmp_path):
     family.pipeline.register_modules(transformer_2=family.denoiser)
     with pytest.raises(ModelUnavailable, match="two denoisers"):
         Wan(family.pipeline)
-
-
-def test_wan_has_the_names_that_its_original_code_gives_its_modules(tmp_path):
-    """diffusers reads them too, so that it can be asked which of its own they are."""
-    family, _ = opened("wan", tmp_path)
-    add_adapter(family, 2, 2, "conditioning", 0)
-    layers = read_adapter(save_adapter(family, None, tmp_path, {})).layers
-    renamed = {}
-    for name, tensor in layers.items():
-        module, _, matrix = name.removeprefix("transformer.").partition(".lora_")
-        renamed[f"{family.comfy_name(module)}.lora_{matrix}"] = tensor
-    save_file(renamed, tmp_path / "comfy.safetensors")
-    read = family.pipeline.lora_state_dict(tmp_path, weight_name="comfy.safetensors", local_files_only=True)
-    assert read.keys() == layers.keys()
-    assert all(torch.equal(read[name], tensor) for name, tensor in layers.items())
-    assert family.comfy_name("blocks.0.attn2.to_q") == "diffusion_model.blocks.0.cross_attn.q"
-    assert family.comfy_name("proj_out") is None

@@ -40,6 +40,7 @@ CROSS_ATTENTION = [
     for layer in ("to_q", "to_k", "to_v", "to_out.0")
 ]
 CONDITIONING: list[str] = []
+COMFYUI: dict[str, list[str]] = {}
 
 
 def media() -> np.ndarray:

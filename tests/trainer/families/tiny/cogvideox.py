@@ -22,6 +22,17 @@ CROSS_ATTENTION = [
     *(f"transformer_blocks.{block}.attn1.{layer}" for block in (0, 1) for layer in ("to_k", "to_v")),
 ]
 CONDITIONING = [f"transformer_blocks.{block}.{norm}.linear" for block in (0, 1) for norm in ("norm1", "norm2")]
+COMFYUI = {
+    "diffusion_model.patch_embed.text_proj": ["patch_embed.text_proj"],
+    "diffusion_model.blocks.0.k": ["transformer_blocks.0.attn1.to_k"],
+    "diffusion_model.blocks.0.v": ["transformer_blocks.0.attn1.to_v"],
+    "diffusion_model.blocks.0.norm1.linear": ["transformer_blocks.0.norm1.linear"],
+    "diffusion_model.blocks.0.norm2.linear": ["transformer_blocks.0.norm2.linear"],
+    "diffusion_model.blocks.1.k": ["transformer_blocks.1.attn1.to_k"],
+    "diffusion_model.blocks.1.v": ["transformer_blocks.1.attn1.to_v"],
+    "diffusion_model.blocks.1.norm1.linear": ["transformer_blocks.1.norm1.linear"],
+    "diffusion_model.blocks.1.norm2.linear": ["transformer_blocks.1.norm2.linear"],
+}
 
 
 def media() -> np.ndarray:

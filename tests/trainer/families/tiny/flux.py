@@ -24,6 +24,7 @@ CONDITIONING = [
     "transformer_blocks.0.norm1_context.linear",
     "transformer_blocks.1.norm1_context.linear",
 ]
+COMFYUI = {f"transformer.{module}": [module] for module in (*CROSS_ATTENTION, *CONDITIONING)}
 
 
 def media() -> np.ndarray:

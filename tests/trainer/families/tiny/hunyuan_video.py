@@ -37,6 +37,27 @@ CONDITIONING = [
     "transformer_blocks.0.norm1_context.linear",
     "transformer_blocks.1.norm1_context.linear",
 ]
+REFINER = "context_embedder.token_refiner.refiner_blocks.0.attn"
+COMFYUI = {
+    **{
+        f"diffusion_model.double_blocks.{i}.{theirs}": [f"transformer_blocks.{i}.{module}" for module in ours]
+        for i in (0, 1)
+        for theirs, ours in (
+            ("txt_attn.qkv", ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj")),
+            ("txt_attn.proj", ("attn.to_add_out",)),
+            ("txt_mod.lin", ("norm1_context.linear",)),
+        )
+    },
+    "diffusion_model.txt_in.input_embedder": ["context_embedder.proj_in"],
+    "diffusion_model.txt_in.individual_token_refiner.blocks.0.self_attn.qkv": [
+        f"{REFINER}.to_q",
+        f"{REFINER}.to_k",
+        f"{REFINER}.to_v",
+    ],
+    "diffusion_model.txt_in.individual_token_refiner.blocks.0.self_attn.proj": [f"{REFINER}.to_out.0"],
+    "diffusion_model.vector_in.in_layer": ["time_text_embed.text_embedder.linear_1"],
+    "diffusion_model.vector_in.out_layer": ["time_text_embed.text_embedder.linear_2"],
+}
 
 
 def media() -> np.ndarray:

@@ -17,6 +17,10 @@ CROSS_ATTENTION = [
     f"transformer_blocks.{i}.attn2.{layer}" for i in (0, 1) for layer in ("to_q", "to_k", "to_v", "to_out.0")
 ]
 CONDITIONING = ["caption_projection.linear_1", "caption_projection.linear_2", "time_embed.linear"]
+COMFYUI = {
+    **{f"diffusion_model.{module}": [module] for module in (*CROSS_ATTENTION, *CONDITIONING[:2])},
+    "diffusion_model.adaln_single.linear": ["time_embed.linear"],
+}
 
 
 def media() -> np.ndarray:

@@ -23,6 +23,7 @@ CROSS_ATTENTION = [
     for layer in ("to_q", "to_k", "to_v", "to_out.0")
 ]
 CONDITIONING: list[str] = []
+COMFYUI = {"lora_unet_" + module.replace(".", "_"): [module] for module in CROSS_ATTENTION}
 
 
 def media() -> np.ndarray:

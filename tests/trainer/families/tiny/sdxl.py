@@ -29,6 +29,11 @@ CROSS_ATTENTION = [
     for layer in ("to_q", "to_k", "to_v", "to_out.0")
 ]
 CONDITIONING = ["add_embedding.linear_1", "add_embedding.linear_2"]
+COMFYUI = {
+    **{"lora_unet_" + module.replace(".", "_"): [module] for module in CROSS_ATTENTION},
+    "lora_unet_label_emb_0_0": ["add_embedding.linear_1"],
+    "lora_unet_label_emb_0_2": ["add_embedding.linear_2"],
+}
 
 
 def media() -> np.ndarray:

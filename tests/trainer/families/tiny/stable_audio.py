@@ -23,6 +23,19 @@ CROSS_ATTENTION = [
     f"transformer_blocks.{i}.attn2.{layer}" for i in (0, 1) for layer in ("to_q", "to_k", "to_v", "to_out.0")
 ]
 CONDITIONING = ["cross_attention_proj.0", "cross_attention_proj.2", "global_proj.0", "global_proj.2"]
+COMFYUI = {
+    **{
+        f"diffusion_model.transformer.layers.{i}.cross_attn.{theirs}": [
+            f"transformer_blocks.{i}.attn2.{module}" for module in ours
+        ]
+        for i in (0, 1)
+        for theirs, ours in (("to_q", ("to_q",)), ("to_kv", ("to_k", "to_v")), ("to_out", ("to_out.0",)))
+    },
+    "diffusion_model.to_cond_embed.0": ["cross_attention_proj.0"],
+    "diffusion_model.to_cond_embed.2": ["cross_attention_proj.2"],
+    "diffusion_model.to_global_embed.0": ["global_proj.0"],
+    "diffusion_model.to_global_embed.2": ["global_proj.2"],
+}
 
 
 def media() -> np.ndarray:

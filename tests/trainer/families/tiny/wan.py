@@ -19,6 +19,16 @@ CONDITIONING = [
     "condition_embedder.text_embedder.linear_2",
     "condition_embedder.time_proj",
 ]
+COMFYUI = {
+    **{
+        f"diffusion_model.blocks.{i}.cross_attn.{theirs}": [f"blocks.{i}.attn2.{ours}"]
+        for i in (0, 1)
+        for theirs, ours in (("q", "to_q"), ("k", "to_k"), ("v", "to_v"), ("o", "to_out.0"))
+    },
+    "diffusion_model.text_embedding.0": ["condition_embedder.text_embedder.linear_1"],
+    "diffusion_model.text_embedding.2": ["condition_embedder.text_embedder.linear_2"],
+    "diffusion_model.time_projection.1": ["condition_embedder.time_proj"],
+}
 
 
 def media() -> np.ndarray:
