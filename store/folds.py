@@ -39,7 +39,7 @@ from store.records import (
 )
 from store.removed import tombstone, withdrawn_run, without_original
 from store.reviewing.subjects import source_answers, subject_document
-from store.runs import controlled, progressed
+from store.runs import controlled, ended, progressed
 from store.tables import DocumentTable
 from store.tokens import nameless, reserved
 
@@ -227,9 +227,7 @@ def _run_controlled(record: TrainingControlled, tables: Tables) -> None:
 
 
 def _run_finished(record: TrainingFinished, tables: Tables) -> None:
-    run = tables["runs"].get(record.run_id)
-    if run is None or run["status"] != "withdrawn":
-        tables["runs"].merge(record.run_id, record.model_dump(mode="json"))
+    tables["runs"].put(record.run_id, ended(tables["runs"].get(record.run_id) or {}, record))
 
 
 def _removal_requested(record: RemovalRequested, tables: Tables) -> None:

@@ -168,7 +168,7 @@ def withdraw_run(store: Store, run_id: str, reason: str) -> None:
 def withdrawn_run(run_id: str, known: Json, reason: str) -> Json:
     """All that is kept of a withdrawn run: that it was asked for, and when it held a device."""
     asked = {name: known[name] for name in (*TrainingRequested.model_fields, *HELD) if name in known}
-    return asked | {"run_id": run_id, "status": "withdrawn", "reason": reason, "artefacts": {}, "clip_ids": []}
+    return asked | {"run_id": run_id, "status": "withdrawn", "ended_because": reason, "artefacts": {}, "clip_ids": []}
 
 
 def delete_media(store: Store, keys: Collection[str]) -> set[str]:

@@ -337,7 +337,7 @@ def test_runs_trained_on_the_clips_and_their_heirs_are_withdrawn(store, tmp_path
     for run_id in ("tainted", "heir", "waiting"):
         run = store.runs.get(run_id)
         assert (run["status"], run["artefacts"], run["clip_ids"]) == ("withdrawn", {}, [])
-        assert "removal removal-1" in run["reason"]
+        assert (run["reason"], "removal removal-1" in run["ended_because"]) == ("ready", True)
     assert store.runs.get("clean") == clean
     assert store.media.read(clean["artefacts"]["adapter.safetensors"]) == b"adapter of clean"
 
