@@ -9,6 +9,7 @@ from typing import Any
 
 from store.identity_decisions import split_identity
 from store.records import (
+    AdapterDecided,
     CalibrationAdopted,
     CalibrationRequested,
     ClusterChanged,
@@ -230,6 +231,10 @@ def _run_finished(record: TrainingFinished, tables: Tables) -> None:
     tables["runs"].put(record.run_id, ended(tables["runs"].get(record.run_id) or {}, record))
 
 
+def _adapter_decided(record: AdapterDecided, tables: Tables) -> None:
+    tables["adapter_decisions"].put(record.decision_id, record.model_dump(mode="json") | {"status": record.verb})
+
+
 def _removal_requested(record: RemovalRequested, tables: Tables) -> None:
     known = tables["removals"].get(record.removal_id) or {"status": "requested"}
     tables["removals"].put(record.removal_id, record.model_dump(mode="json") | known)
@@ -301,6 +306,7 @@ DOCUMENT_FOLDS: dict[type[Record], Callable[[Any, Tables], None]] = {
     TrainingControlled: _run_controlled,
     TrainingProgress: _run_progress,
     TrainingFinished: _run_finished,
+    AdapterDecided: _adapter_decided,
     RemovalRequested: _removal_requested,
     RemovalDone: _removal_done,
     SnapshotRequested: _snapshot_requested,
