@@ -94,7 +94,8 @@ class Schedule(Step):
             if run_id in runs:
                 runs[run_id] = ended(runs[run_id], finished)
         concepts = concepts_of(self._store) | self._concepts
-        return state_of(concepts.values(), runs, tokens_of(self._store, "concept"))
+        decisions = self._store.adapter_decisions.all().values()
+        return state_of(concepts.values(), runs, decisions, tokens_of(self._store, "concept"))
 
 
 def decided(decision: SchedulerDecision, state: SchedulerState, now: datetime) -> TrainingDecided:
