@@ -9,6 +9,7 @@ from fastapi.responses import RedirectResponse
 from api.metrics import add_metrics
 from api.problems import add_error_answers
 from api.routes import (
+    adapters,
     annotations,
     clips,
     clusters,
@@ -69,6 +70,7 @@ def create_app(
         concepts,
         curation,
         training,
+        adapters,
         snapshots,
         decisions,
         review,

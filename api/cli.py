@@ -3,6 +3,7 @@
 import typer
 
 from api.commands import (
+    adapters,
     annotations,
     clips,
     clusters,
@@ -47,6 +48,7 @@ app.add_typer(evaluate.app, name="eval")
 app.command()(clusters.clusters)
 app.command()(concepts.concepts)
 app.add_typer(training.app, name="train")
+app.add_typer(adapters.app, name="adapters")
 app.add_typer(drift.app, name="drift")
 app.add_typer(plot.app, name="plot")
 app.add_typer(snapshot.app, name="snapshot")

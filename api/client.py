@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 import httpx
 
+from store.files import replacing
 from store.records import Json
 
 _TIMEOUT = httpx.Timeout(10.0, read=120.0, write=120.0)
@@ -51,6 +52,16 @@ class Client:
         """The answer's text, such as a page."""
         return self._answer("GET", path).text
 
+    def download(self, path: str, to: Path) -> None:
+        """Write the answer's bytes to a file, which is there as a whole or not at all."""
+        with self._answering("GET", path), self._http.stream("GET", path) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise self._refusal("GET", path, answer)
+            with replacing(to) as unfinished, unfinished.open("wb") as file:
+                for some in answer.iter_bytes():
+                    file.write(some)
+
     def post(self, path: str, /, **body: Any) -> Any:
         """The answer's JSON; fields that are None are left out."""
         return self._call("POST", path, json={name: value for name, value in body.items() if value is not None})
@@ -68,22 +79,30 @@ class Client:
         return self._answer(method, path, **sent).json()
 
     def _answer(self, method: str, path: str, **sent: Any) -> httpx.Response:
-        try:
+        with self._answering(method, path):
             answer = self._http.request(method, path, **sent)
+        if answer.is_success:
+            return answer
+        raise self._refusal(method, path, answer)
+
+    @contextmanager
+    def _answering(self, method: str, path: str) -> Iterator[None]:
+        """Where no service answers inside the block, that is a refusal."""
+        try:
+            yield
         except httpx.ConnectError as error:
             raise Refused(_no_service(self.url, method, path, str(error))) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             what = f"the service at {self.url} did not answer: {error or type(error).__name__}"
             raise Refused(_problem("Passing", what, f"{method} {path}", "try again; see the service's log")) from error
-        if answer.is_success:
-            return answer
+
+    def _refusal(self, method: str, path: str, answer: httpx.Response) -> Refused:
+        """What an answer that is no success tells."""
         try:
-            raise Refused(answer.json())
-        except (ValueError, KeyError) as error:
+            return Refused(answer.json())
+        except (ValueError, KeyError):
             what = f"{self.url} answered {answer.status_code}, but not as Cliploom does: {answer.text[:200]}"
-            raise Refused(
-                _problem("HTTPError", what, f"{method} {path}", "give the service's URL with --url")
-            ) from error
+            return Refused(_problem("HTTPError", what, f"{method} {path}", "give the service's URL with --url"))
 
 
 @contextmanager

@@ -159,7 +159,7 @@ def _runs(console: Console, found: Findings) -> None:
         line = f"{run['run_id']}: concept {run['concept']}, stage {run['stage']}: {run['status']}"
         if run["status"] == "running":
             line += f" ({run['progress']['phase']}, step {run['progress']['step']} of {run['progress']['steps']})"
-        console.print(escape(line + (f": {run['reason']}" if run.get("reason") else "")), soft_wrap=True)
+        console.print(escape(line + (f": {run['ended_because']}" if "ended_because" in run else "")), soft_wrap=True)
         numbers = {name: value for name, value in run.get("metrics", {}).items() if not isinstance(value, dict | list)}
         for name, value in numbers.items():
             console.print(f"  {name}: {value:.4g}" if isinstance(value, float) else escape(f"  {name}: {value}"))

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from store.errors import RecordError
 from store.records import (
+    AdapterDecided,
     AnnotationDue,
     CalibrationAdopted,
     CalibrationRequested,
@@ -76,6 +77,7 @@ RECORD_TYPES: dict[str, type[Record]] = {
         TrainingControlled,
         TrainingProgress,
         TrainingFinished,
+        AdapterDecided,
         ReviewDecided,
         RemovalRequested,
         RemovalDone,

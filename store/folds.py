@@ -9,6 +9,7 @@ from typing import Any
 
 from store.identity_decisions import split_identity
 from store.records import (
+    AdapterDecided,
     CalibrationAdopted,
     CalibrationRequested,
     ClusterChanged,
@@ -39,7 +40,7 @@ from store.records import (
 )
 from store.removed import tombstone, withdrawn_run, without_original
 from store.reviewing.subjects import source_answers, subject_document
-from store.runs import controlled, progressed
+from store.runs import controlled, ended, progressed
 from store.tables import DocumentTable
 from store.tokens import nameless, reserved
 
@@ -227,9 +228,11 @@ def _run_controlled(record: TrainingControlled, tables: Tables) -> None:
 
 
 def _run_finished(record: TrainingFinished, tables: Tables) -> None:
-    run = tables["runs"].get(record.run_id)
-    if run is None or run["status"] != "withdrawn":
-        tables["runs"].merge(record.run_id, record.model_dump(mode="json"))
+    tables["runs"].put(record.run_id, ended(tables["runs"].get(record.run_id) or {}, record))
+
+
+def _adapter_decided(record: AdapterDecided, tables: Tables) -> None:
+    tables["adapter_decisions"].put(record.decision_id, record.model_dump(mode="json") | {"status": record.verb})
 
 
 def _removal_requested(record: RemovalRequested, tables: Tables) -> None:
@@ -303,6 +306,7 @@ DOCUMENT_FOLDS: dict[type[Record], Callable[[Any, Tables], None]] = {
     TrainingControlled: _run_controlled,
     TrainingProgress: _run_progress,
     TrainingFinished: _run_finished,
+    AdapterDecided: _adapter_decided,
     RemovalRequested: _removal_requested,
     RemovalDone: _removal_done,
     SnapshotRequested: _snapshot_requested,

@@ -775,6 +775,23 @@ class TrainingFinished(Record):
         return self.run_id
 
 
+class AdapterDecided(Record):
+    """A person put an adapter into use, or took it out of use: then the one that was in use before it is again."""
+
+    topic: ClassVar[str] = "adapters.decided"
+    decision_id: str
+    run_id: str
+    """The adapter's; `store.registry` says which of a concept's adapters is in use."""
+    verb: Literal["promote", "retire"]
+    by: str
+    reason: str
+    decided_at: datetime
+
+    @property
+    def key(self) -> str:
+        return self.decision_id
+
+
 class ReviewDecided(Record):
     """A person's decision, on record; `store.reviewing.ledger` says which of them stand."""
 

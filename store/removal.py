@@ -87,6 +87,7 @@ def remove(store: Store, request: RemovalRequested, snapshots_root: Path, now: d
     for tag in sorted(plan.snapshots):
         _withdraw_snapshot(store, snapshots_root, tag, request.removal_id)
     _strike_concepts(store, plan)
+    store.adapter_decisions.delete(_adapter_decisions(store, plan))
     store.dead_letters.delete([letter.rpartition("/")[2] for letter in sorted(plan.dead_letters)])
     _strike_reviews(store, request, plan)
     store.clips.delete(sorted(plan.clip_ids))
@@ -305,6 +306,11 @@ def _letters(store: Store, ids: AbstractSet[str]) -> frozenset[str]:
     return frozenset(f"{letter['step']}/{dead_id}" for dead_id, letter in letters if ids & ids_in_letter(letter))
 
 
+def _adapter_decisions(store: Store, plan: _Plan) -> list[str]:
+    """Decisions on adapters that go; their records stay on their topic."""
+    return [id_ for id_, body in store.adapter_decisions.all().items() if body["run_id"] in plan.runs]
+
+
 def _reviews(store: Store, request: RemovalRequested, plan: _Plan) -> list[str]:
     """Decisions on the clips and, where a source goes, those on it until then; their records stay on their topic."""
     asked = request.requested_at if request.subject == "source" else None
@@ -353,4 +359,5 @@ def _is_gone(store: Store, request: RemovalRequested, plan: _Plan, snapshots_roo
         or named
         or _letters(store, plan.video_ids | plan.clip_ids)
         or _reviews(store, request, plan)
+        or _adapter_decisions(store, plan)
     )

@@ -14,6 +14,7 @@ from datetime import datetime
 from store.answers import AnswerStore
 from store.clips import ClipRow
 from store.records import (
+    AdapterDecided,
     ClipCurated,
     ClipDensified,
     ClipEmbedded,
@@ -91,6 +92,8 @@ class Removed:
                 return bool(ids_in_object(store, record.members_key) & self.ids)
             case TrainingFinished():
                 return record.run_id in self.runs or not self.ids.isdisjoint(record.clip_ids)
+            case AdapterDecided():
+                return record.run_id in self.runs
         return False
 
 
@@ -116,7 +119,8 @@ def refuse_late(store: Store, records: Sequence[Record]) -> list[Record]:
                 keys.add(record.members_key)
             case TrainingFinished():
                 keys.update(record.artefacts.values())
-                withdraw_run(store, record.run_id, "it was trained on footage that was removed meanwhile")
+                why = "it was trained on footage that was removed meanwhile"
+                withdraw_run(store, record.run_id, why, record)
     delete_media(store, keys)
     return [struck(record, removed.ids) for record in records if record not in late]
 
@@ -158,17 +162,26 @@ def tombstone(video_id: str, source: str | None, removal_id: str | None) -> Json
     return {"status": "removed", "video_id": video_id, "source": source, "removal_id": removal_id}
 
 
-def withdraw_run(store: Store, run_id: str, reason: str) -> None:
-    """Mark a run as withdrawn; of what it was trained on, measured and made nothing is kept."""
+def withdraw_run(store: Store, run_id: str, reason: str, finished: TrainingFinished | None = None) -> None:
+    """Mark a run as withdrawn; of what it was trained on, measured and made nothing is kept.
+
+    Args:
+        finished: the run's end, where that is told only now.
+    """
     known = store.runs.get(run_id) or {}
-    if known.get("status") != "withdrawn":
-        store.runs.put({run_id: withdrawn_run(run_id, known, reason)})
+    told = known if known.get("status") == "withdrawn" else withdrawn_run(run_id, known, reason)
+    if finished is not None and finished.status == "succeeded":
+        told = told | finished.model_dump(mode="json", include={"finished_at"})
+    if told != known:
+        store.runs.put({run_id: told})
 
 
 def withdrawn_run(run_id: str, known: Json, reason: str) -> Json:
-    """All that is kept of a withdrawn run: that it was asked for, and when it held a device."""
-    asked = {name: known[name] for name in (*TrainingRequested.model_fields, *HELD) if name in known}
-    return asked | {"run_id": run_id, "status": "withdrawn", "reason": reason, "artefacts": {}, "clip_ids": []}
+    """All that is kept of a withdrawn run: that it was asked for, when it held a device, and where it succeeded (and
+    only there) when it ended: its adapter's number is never given to another."""
+    kept = (*TrainingRequested.model_fields, *HELD, *(["finished_at"] if known.get("status") == "succeeded" else []))
+    asked = {name: known[name] for name in kept if name in known}
+    return asked | {"run_id": run_id, "status": "withdrawn", "ended_because": reason, "artefacts": {}, "clip_ids": []}
 
 
 def delete_media(store: Store, keys: Collection[str]) -> set[str]:

@@ -6,7 +6,7 @@ The records come from several topics, in any order and some of them twice; the s
 from collections.abc import Iterable
 from datetime import datetime
 
-from store.records import Json, TrainingControlled, TrainingProgress
+from store.records import Json, TrainingControlled, TrainingFinished, TrainingProgress
 
 UNDER_WAY = ("requested", "running")
 """Statuses of runs that have, or wait for, a device."""
@@ -34,6 +34,18 @@ def controlled(run: Json, record: TrainingControlled) -> Json:
     told = [*others, record.model_dump(mode="json", exclude={"run_id"})]
     told.sort(key=lambda one: (datetime.fromisoformat(one["decided_at"]), one["control_id"]))
     return _with_status(run | {"controls": told})
+
+
+def ended(run: Json, record: TrainingFinished) -> Json:
+    """The run's document with its end; a withdrawn run's as it is.
+
+    `reason` stays why it was asked for; where it failed, `ended_because` says why.
+    """
+    if run.get("status") == "withdrawn":
+        return run
+    asked = {name: value for name, value in run.items() if name != "ended_because"}
+    why = {"ended_because": record.reason} if record.reason else {}
+    return asked | record.model_dump(mode="json", exclude={"reason"}) | why
 
 
 def halting(run: Json) -> Json | None:

@@ -28,6 +28,7 @@ DOCUMENTS = (
     "tokens",
     "training_decisions",
     "runs",
+    "adapter_decisions",
     "snapshots",
     "dead_letters",
 )
@@ -53,6 +54,7 @@ class Store:
     tokens: by token; reserved for a concept or an identity, or removed: whose it was is forgotten.
     training_decisions: by decision id; train or wait.
     runs: by run id; requested, running, succeeded, failed or withdrawn.
+    adapter_decisions: by decision id; promote or retire.
     snapshots: by tag; requested, created, failed or withdrawn.
     dead_letters: by dead id; dead or replayed.
     """
@@ -74,6 +76,7 @@ class Store:
     tokens: DocumentTable
     training_decisions: DocumentTable
     runs: DocumentTable
+    adapter_decisions: DocumentTable
     snapshots: DocumentTable
     dead_letters: DocumentTable
 

@@ -70,6 +70,7 @@ ORDER = (
     "training.controlled",
     "training.progress",
     "training.finished",
+    "adapters.decided",
     "snapshots.requested",
     "snapshots.finished",
     *(dead_topic(step) for step in STEPS),

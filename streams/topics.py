@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from store.errors import SettingsError, Unavailable
 from store.kafka import KafkaSettings
 from store.records import (
+    AdapterDecided,
     AnnotationDue,
     CalibrationAdopted,
     CalibrationRequested,
@@ -122,6 +123,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic(TrainingControlled.topic, "run_id", spread=True),
     Topic(TrainingProgress.topic, "run_id", spread=False, compacted=True),
     Topic(TrainingFinished.topic, "run_id", spread=False),
+    Topic(AdapterDecided.topic, "decision_id", spread=False),
     Topic(ReviewDecided.topic, "subject_id", spread=False),
     Topic(RemovalRequested.topic, "subject_id", spread=False),
     Topic(RemovalDone.topic, "removal_id", spread=False),

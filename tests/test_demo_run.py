@@ -87,8 +87,10 @@ FOUND = Findings(
     ),
     members={"calm": [{"clip_id": "c1", "probability": 0.9}]},
     map=[],
-    runs=({"run_id": "r1", "concept": "calm", "stage": "A", "status": "succeeded", "reason": "",
-           "metrics": {"final_loss": 0.1234567}},),
+    runs=({"run_id": "r1", "concept": "calm", "stage": "A", "status": "succeeded", "reason": "it is due",
+           "metrics": {"final_loss": 0.1234567}},
+          {"run_id": "r2", "concept": "calm", "stage": "B", "status": "failed", "reason": "it is due",
+           "ended_because": "out of memory", "metrics": {}}),
     snapshot={"tag": "demo", "status": "created", "n_kept": 1, "n_dropped": 1, "digest": "abc", "folder": "/s/demo"},
     dead_letters=({"step": "segment", "reason": "half.mp4: truncated"},),
 )  # fmt: skip
@@ -210,7 +212,8 @@ def test_the_report_names_everything_that_was_made(tmp_path: Path) -> None:
     for told in (
         "1 done", "refused: notes.txt: not a video", "dead letter of step segment: half.mp4: truncated",
         "2 clips, 5 s, in 1 cluster", "whose age nothing here can assess", "0.5 s", "too short",
-        "0.91", "0.55", "calm is not ready: 1 clip is open, 8 are needed", "r1: concept calm, stage A: succeeded",
+        "0.91", "0.55", "calm is not ready: 1 clip is open, 8 are needed", "r1: concept calm, stage A: succeeded\n",
+        "r2: concept calm, stage B: failed: out of memory",
         "final_loss: 0.1235", "demo: 1 clip published, 1 dropped", "digest abc", "/s/demo",
         str(tmp_path / "map.png"),
     ):  # fmt: skip

@@ -46,7 +46,7 @@ def test_every_topic_in_the_readme_exists() -> None:
     names = {topic.name for topic in TOPICS}
     shown = set(
         re.findall(
-            r"\b(?:footage|clips|annotations|calibrations|identities|concepts|tokens|training|reviews|removals|snapshots|dead)\.(?!yaml|toml)[a-z]+",
+            r"\b(?:footage|clips|annotations|calibrations|identities|concepts|tokens|training|adapters|reviews|removals|snapshots|dead)\.(?!yaml|toml)[a-z]+",
             README,
         )
     )

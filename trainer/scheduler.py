@@ -1,8 +1,8 @@
 """When a LoRA run is due: a pure decision of the concepts, the runs so far and the time.
 
-Stage A trains a concept's first adapter from nothing, and goes on from it whenever the subset has grown. Stage B
-refines stage A's adapter once the subset is known to be purer than stage A asks for. Every concept gets a verdict and
-its reason, in numbers.
+Stage A trains a concept's first adapter from nothing; whenever the subset has grown since the last try, it goes on from
+the adapter that is in use (`store.registry`), or from nothing where none is. Stage B refines stage A's adapter in use
+once the subset is known to be purer than stage A asks for. Every concept gets a verdict and its reason, in numbers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from store.records import ConceptChanged, Json, TrainingRequested, digest
+from store.registry import State
 from store.runs import UNDER_WAY, Stint
 from trainer.scheduler_settings import SchedulerSettings, Stage
 
@@ -25,6 +26,7 @@ class PastRun:
     finished_at: when it ended or was cancelled.
     stints: when it held a device.
     halted: who paused or cancelled it, and why; empty where nobody did.
+    adapter: how the adapter that it made stands; None where it made none.
     """
 
     run_id: str
@@ -38,6 +40,7 @@ class PastRun:
     finished_at: datetime | None = None
     stints: tuple[Stint, ...] = ()
     halted: str = ""
+    adapter: State | None = None
 
     @property
     def told(self) -> str:
@@ -206,10 +209,12 @@ def _closed(concept: ConceptChanged, own: Sequence[PastRun], now: datetime, sett
 
 
 def _refused(own: Sequence[PastRun], request: TrainingRequested) -> str | None:
-    """Why this very run is not asked for again: it failed, or a person cancelled one like it."""
+    """Why this very run is not asked for again: it has ended, or a person cancelled one like it."""
+    ends = {"failed": "failed", "succeeded": "was trained", "withdrawn": "was withdrawn"}
     for run in own:
-        if run.run_id == request.run_id and run.status == "failed":
-            return f"stage {run.stage} failed with these clips; it waits until the subset changes or a person asks"
+        if run.run_id == request.run_id and run.status in ends:
+            told = f"stage {run.stage} {ends[run.status]} with these clips"
+            return f"{told}; it waits until the subset changes or a person asks"
         same = (run.stage, run.members_digest) == (request.stage, request.members_digest)
         if same and run.status == "cancelled":
             told = f"{run.told} with these clips was cancelled by {run.halted}"
@@ -229,30 +234,41 @@ def _next_day(now: datetime) -> str:
 
 
 def _plan(concept: ConceptChanged, own: Sequence[PastRun], settings: SchedulerSettings) -> RunPlan | str:
-    """The next run of a ready concept, or why there is none."""
-    last_a = last_succeeded(own, concept.concept, "A")
+    """The next run of a ready concept, or why there is none.
+
+    A try that did not end in use is not repeated before the subset has grown: the same clips would give the same.
+    """
+    tried = _last_a(own)
     size = f"{concept.n_eligible} clips of {concept.n_videos} videos"
-    if last_a is None:
+    if tried is None:
         return RunPlan("A", None, settings.of_run("A", False), f"stage A: the first adapter, of {size}")
-    growth = concept.n_eligible / (last_a.n_clips or 1) - 1
+    parent = next((run for run in own if (run.stage, run.adapter) == ("A", "in use")), None)
+    growth = concept.n_eligible / (tried.n_clips or 1) - 1
     asked = f"{settings.least_growth:.0%} is asked"
-    if last_a.members_digest != concept.members_digest and growth >= settings.least_growth:
-        reason = f"stage A: the subset grew by {growth:.0%} to {size}, {asked}; on from run {last_a.run_id[:12]}"
-        return RunPlan("A", last_a.run_id, settings.of_run("A", True), reason)
+    if tried.members_digest != concept.members_digest and growth >= settings.least_growth:
+        whence = f"on from run {parent.run_id[:12]}" if parent else f"from nothing: {_none_in_use(tried)}"
+        reason = f"stage A: the subset grew by {growth:.0%} to {size}, {asked}; {whence}"
+        return RunPlan("A", parent.run_id if parent else None, settings.of_run("A", parent is not None), reason)
     no_a = f"no stage A: the subset grew by {growth:.0%} since the last, {asked}"
-    if any(run.status == "succeeded" and (run.stage, run.parent) == ("B", last_a.run_id) for run in own):
+    if parent is None:
+        return f"{no_a}; no stage B: {_none_in_use(tried)}"
+    if any(run.status == "succeeded" and (run.stage, run.parent) == ("B", parent.run_id) for run in own):
         return f"{no_a}; stage B is done"
     if concept.purity_low is None or concept.purity_low < settings.stage_b_purity:
         found = "unknown" if concept.purity_low is None else f"at least {concept.purity_low:.2f}"
         return f"{no_a}; no stage B: purity is {found}, {settings.stage_b_purity:.2f} is asked"
     reason = f"stage B: purity is at least {concept.purity_low:.2f}, {settings.stage_b_purity:.2f} is asked"
-    return RunPlan("B", last_a.run_id, settings.of_run("B", True), reason)
+    return RunPlan("B", parent.run_id, settings.of_run("B", True), reason)
 
 
-def last_succeeded(runs: Iterable[PastRun], concept: str, stage: Stage) -> PastRun | None:
-    """The run of a stage that succeeded last; later runs go on from it."""
-    wanted = (concept, stage, "succeeded")
-    succeeded = [run for run in runs if (run.concept, run.stage, run.status) == wanted]
+def _none_in_use(tried: PastRun) -> str:
+    """Why a concept that has adapters of stage A goes on from none of them."""
+    return f"no adapter of stage A is in use, the last, of run {tried.run_id[:12]}, is {tried.adapter}"
+
+
+def _last_a(own: Iterable[PastRun]) -> PastRun | None:
+    """The run of stage A that succeeded last, whatever became of its adapter."""
+    succeeded = [run for run in own if (run.stage, run.status) == ("A", "succeeded")]
     return max(succeeded, key=lambda run: (_end_s(run), run.run_id), default=None)
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from store.documents import record_of
 from store.records import ConceptChanged, Json
+from store.registry import State, adapters_of
 from store.runs import halting, stints_of
 from store.store import Store
 from store.tokens import tokens_of
@@ -13,7 +14,8 @@ from trainer.scheduler import PastRun, SchedulerState
 
 def read_state(store: Store) -> SchedulerState:
     """All of it, at this moment."""
-    return state_of(concepts_of(store).values(), store.runs.all(), tokens_of(store, "concept"))
+    decisions = store.adapter_decisions.all().values()
+    return state_of(concepts_of(store).values(), store.runs.all(), decisions, tokens_of(store, "concept"))
 
 
 def concepts_of(store: Store) -> dict[str, ConceptChanged]:
@@ -21,13 +23,17 @@ def concepts_of(store: Store) -> dict[str, ConceptChanged]:
     return {name: record_of(ConceptChanged, body) for name, body in store.concepts.all().items()}
 
 
-def state_of(concepts: Iterable[ConceptChanged], runs: Mapping[str, Json], tokens: Mapping[str, str]) -> SchedulerState:
-    """The state of these concepts and runs' documents; of a run whose request is not known yet nothing is."""
-    past = tuple(_past_run(body) for body in runs.values() if "stage" in body)
+def state_of(
+    concepts: Iterable[ConceptChanged], runs: Mapping[str, Json], decisions: Iterable[Json], tokens: Mapping[str, str]
+) -> SchedulerState:
+    """The state of these concepts, runs' documents and decisions on adapters; of a run whose request is not known yet
+    nothing is."""
+    adapters = {one.run_id: one.state for one in adapters_of(runs.values(), decisions)}
+    past = tuple(_past_run(body, adapters.get(run_id)) for run_id, body in runs.items() if "stage" in body)
     return SchedulerState(tuple(concepts), past, tokens)
 
 
-def _past_run(body: Json) -> PastRun:
+def _past_run(body: Json, adapter: State | None) -> PastRun:
     halt = halting(body)
     ended = body.get("finished_at") or (halt and halt["verb"] == "cancel" and halt["decided_at"])
     return PastRun(
@@ -42,4 +48,5 @@ def _past_run(body: Json) -> PastRun:
         finished_at=datetime.fromisoformat(ended) if ended else None,
         stints=stints_of(body),
         halted=f"{halt['by']}: {halt['reason']}" if halt else "",
+        adapter=adapter,
     )

@@ -107,5 +107,5 @@ def _print_ended(console: Console, run: Json) -> None:
     told = f"run {run['run_id']} of {run['concept']}: {run['status']}"
     numbers = {name: value for name, value in run.get("metrics", {}).items() if isinstance(value, int | float)}
     listed = ", ".join(f"{name} {text(value)}" for name, value in numbers.items())
-    why = run.get("reason") if run["status"] in ("failed", "withdrawn") else None
-    console.print(escape("; ".join(part for part in (told, why, listed) if part)), highlight=False, soft_wrap=True)
+    parts = (told, run.get("ended_because"), listed)
+    console.print(escape("; ".join(part for part in parts if part)), highlight=False, soft_wrap=True)

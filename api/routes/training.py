@@ -1,6 +1,6 @@
 """Training runs: what is due and why; request, pause, cancel and resume one; follow it, fetch what it made."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -16,11 +16,13 @@ from api.routes.concepts import concept_document
 from api.service import Given, Service
 from store.errors import Conflict, NotFound
 from store.records import ConceptChanged, Json, TrainingControlled, TrainingRequested, digest
+from store.registry import in_use, read_adapters
 from store.runs import UNDER_WAY, halting
+from store.store import Store
 from store.tokens import tokens_of
-from trainer.scheduler import RunPlan, day_of, decide, device_hours, last_succeeded
+from trainer.scheduler import RunPlan, day_of, decide, device_hours
 from trainer.scheduler import request_run as plan_request
-from trainer.scheduler_state import read_state, state_of
+from trainer.scheduler_state import read_state
 
 router = APIRouter(prefix="/training", tags=["training"])
 
@@ -33,7 +35,7 @@ class RunRequest(Body):
 
     concept: str = Field(examples=["lively"])
     stage: Literal["A", "B"] = "A"
-    """A trains the concept's first adapter from nothing, B goes on from the last adapter of stage A."""
+    """A trains the concept's first adapter from nothing, B goes on from stage A's adapter in use."""
     by: Name = "an operator"
 
 
@@ -223,7 +225,7 @@ def _planned(service: Service, body: RunRequest) -> TrainingRequested:
     if token is None:
         raise Conflict(f"concept {body.concept!r} has no trigger token yet; ask again once its worker has reserved one")
     runs = store.runs.all()
-    parent = None if body.stage == "A" else _last_a(runs, body.concept)
+    parent = None if body.stage == "A" else _a_in_use(store, body.concept)
     chosen = service.settings.training.of_run(body.stage, parent is not None)
     why = f"stage {body.stage}: by hand" + (f", though not ready: {reasons}" if reasons else "")
     # A run that failed or was cancelled keeps its id, and its seed: another seed is another run.
@@ -240,12 +242,15 @@ def _planned(service: Service, body: RunRequest) -> TrainingRequested:
     raise AssertionError("unreachable")
 
 
-def _last_a(runs: Mapping[str, Json], concept: str) -> str:
+def _a_in_use(store: Store, concept: str) -> str:
     """The run of stage A whose adapter stage B goes on from."""
-    last = last_succeeded(state_of((), runs, {}).runs, concept, "A")
-    if last is None:
-        raise Conflict(f"stage B goes on from stage A's adapter, and concept {concept!r} has none; train stage A first")
-    return last.run_id
+    adapters = read_adapters(store)
+    found = in_use(adapters, concept, "A")
+    if found is not None:
+        return found.run_id
+    known = [f"{one.name} is {one.state}" for one in adapters if (one.concept, one.stage) == (concept, "A")]
+    told = f"has none in use: {', '.join(known)}; promote one, or train" if known else "has none; train"
+    raise Conflict(f"stage B goes on from stage A's adapter, and concept {concept!r} {told} stage A first")
 
 
 def _run(service: Service, run_id: str) -> Json:

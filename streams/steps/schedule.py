@@ -15,6 +15,7 @@ from store.records import (
     TrainingRequested,
     digest,
 )
+from store.runs import ended
 from store.store import Store
 from store.tokens import tokens_of
 from streams.runner import Failure, Publish, Step
@@ -90,10 +91,11 @@ class Schedule(Step):
         }
         runs |= {run_id: body for run_id, body in self._store.runs.all().items() if "stage" in body}
         for run_id, finished in self._finished.items():
-            if run_id in runs and runs[run_id]["status"] != "withdrawn":
-                runs[run_id] |= finished.model_dump(mode="json")
+            if run_id in runs:
+                runs[run_id] = ended(runs[run_id], finished)
         concepts = concepts_of(self._store) | self._concepts
-        return state_of(concepts.values(), runs, tokens_of(self._store, "concept"))
+        decisions = self._store.adapter_decisions.all().values()
+        return state_of(concepts.values(), runs, decisions, tokens_of(self._store, "concept"))
 
 
 def decided(decision: SchedulerDecision, state: SchedulerState, now: datetime) -> TrainingDecided:

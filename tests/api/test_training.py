@@ -43,7 +43,7 @@ def lively(live):
     return put
 
 
-def finish(live, run_id, status="succeeded"):
+def finish(live, run_id, status="succeeded", **metrics):
     live.apply(
         TrainingFinished(
             run_id=run_id,
@@ -51,7 +51,7 @@ def finish(live, run_id, status="succeeded"):
             status=status,
             reason="" if status == "succeeded" else "out of memory",
             artefacts={"grid.png": live.store.media.put_bytes(b"picture", "png")} if status == "succeeded" else {},
-            metrics={},
+            metrics=metrics,
             clip_ids=("c1",),
             finished_at="2026-03-01T13:00:00Z",
         )
@@ -160,6 +160,38 @@ def test_stage_b_goes_on_from_the_adapter_of_stage_a(live, lively):
     assert refused.status_code == 409
     assert "train stage A first" in refused.json()["what"]
     assert answer.json()["document"]["parent"] == run_id
+
+
+def test_stage_b_goes_on_from_no_adapter_that_is_not_in_use(live, lively):
+    lively()
+    first = ask(live).json()["id"]
+    finish(live, first, promoted=False)
+
+    refused = ask(live, stage="B")
+    live.http.post("/adapters/lively/A1/promote", json={"by": "Ada", "reason": "good enough to refine"})
+    answer = ask(live, stage="B")
+
+    assert refused.status_code == 409
+    assert "has none in use: lively/A1 is not promoted; promote one, or train stage A first" in refused.json()["what"]
+    assert answer.json()["document"]["parent"] == first
+
+
+def test_the_plan_goes_on_from_what_was_rolled_back_to(live, lively):
+    lively(ready=True, reasons=(), n_eligible=1)
+    first = ask(live).json()["id"]
+    finish(live, first, n_clips=1)
+    lively(digest="d2", ready=True, reasons=(), n_eligible=2)
+    finish(live, second := ask(live).json()["id"], n_clips=2)
+    live.store.runs.put({second: live.store.runs.get(second) | {"finished_at": "2026-03-01T13:00:01Z"}})
+    lively(digest="d3", ready=True, reasons=(), n_eligible=9)
+    live.put_back = -timedelta(days=1)
+
+    parents = [live.http.get("/training/plan").json()["concepts"][0]["parent"]]
+    for adapter in ("lively/A2", "lively/A1"):
+        live.http.post(f"/adapters/{adapter}/retire", json={"by": "Ada", "reason": "dull"})
+        parents.append(live.http.get("/training/plan").json()["concepts"][0]["parent"])
+
+    assert parents == [second, first, None]
 
 
 def test_a_run_shows_its_progress_and_gives_out_what_it_made(live, lively):

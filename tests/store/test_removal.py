@@ -12,6 +12,7 @@ import pytest
 
 from store.codec import encode
 from store.records import (
+    AdapterDecided,
     ClipCurated,
     ConceptChanged,
     DeadLetter,
@@ -337,9 +338,39 @@ def test_runs_trained_on_the_clips_and_their_heirs_are_withdrawn(store, tmp_path
     for run_id in ("tainted", "heir", "waiting"):
         run = store.runs.get(run_id)
         assert (run["status"], run["artefacts"], run["clip_ids"]) == ("withdrawn", {}, [])
-        assert "removal removal-1" in run["reason"]
+        assert (run["reason"], "removal removal-1" in run["ended_because"]) == ("ready", True)
     assert store.runs.get("clean") == clean
     assert store.media.read(clean["artefacts"]["adapter.safetensors"]) == b"adapter of clean"
+
+
+def promoted(run_id: str) -> AdapterDecided:
+    return AdapterDecided(
+        decision_id=f"of {run_id}", run_id=run_id, verb="promote", by="Ada", reason="vivid", decided_at=later(30)
+    )
+
+
+def test_decisions_on_withdrawn_adapters_go_and_are_not_taken_again(store, tmp_path):
+    fill(store, tmp_path / "snapshots")
+    decisions = [promoted(run_id) for run_id in ("tainted", "heir", "clean")]
+    View(store).apply(decisions)
+    stuck = replace(store, adapter_decisions=Stuck(store.adapter_decisions))
+    assert not remove(stuck, request(), tmp_path / "snapshots", later(61)).verified
+    assert remove_and_record(store, tmp_path / "snapshots", request()).verified
+    assert list(store.adapter_decisions.all()) == ["of clean"]
+    View(store).apply(decisions)
+    assert list(store.adapter_decisions.all()) == ["of clean"]
+
+
+@pytest.mark.parametrize(("status", "is_kept"), [("succeeded", True), ("failed", False)])
+def test_when_a_withdrawn_run_ended_is_kept_where_it_succeeded_whenever_that_is_told(store, tmp_path, status, is_kept):
+    View(store).apply(GOING.road)
+    going = concept(store, GOING.clip_ids)
+    late = run_finished(store, "late", GOING.clip_ids).model_copy(update={"status": status})
+    early = run_finished(store, "early", GOING.clip_ids).model_copy(update={"status": status})
+    View(store).apply([run_requested("late", going), run_requested("early", going), early])
+    remove_and_record(store, tmp_path / "snapshots", request())
+    View(store).apply([late])
+    assert ["finished_at" in store.runs.get(run_id) for run_id in ("early", "late")] == [is_kept, is_kept]
 
 
 def test_a_concept_loses_the_clips_and_waits_to_be_computed_anew(store, tmp_path):
@@ -396,6 +427,16 @@ def test_an_unknown_video_is_refused_when_it_comes_after_its_removal(store, inge
     ingest(store, GOING)
     assert store.clips.count() == 0
     assert store.media.keys() == []
+
+
+class Stuck:
+    """Part of a store that deletes nothing."""
+
+    def __init__(self, part: Any) -> None:
+        self._part = part
+
+    def __getattr__(self, name: str) -> Any:
+        return (lambda *_: None) if name == "delete" else getattr(self._part, name)
 
 
 class Killed(Exception):
@@ -489,6 +530,9 @@ def test_late_records_of_removed_footage_bring_nothing_back(store, tmp_path):
         run_finished(store, "heir", STAYING.clip_ids),
     ]
     assert View(store).apply(late) == ()
+    ended_at = store.runs.get("waiting").pop("finished_at")
+    assert ended_at == NOON.isoformat().replace("+00:00", "Z")
+    before["runs"]["waiting"]["finished_at"] = ended_at  # its adapter has a number, which no other gets
     assert state(store) == before
 
 
@@ -503,15 +547,9 @@ def test_a_run_that_was_unknown_at_the_removal_is_withdrawn_when_it_ends(store, 
 
 
 def test_a_proof_with_something_left_is_not_verified(store, ingest, tmp_path):
-    class Stuck(Mortal):
-        WRITES = frozenset({"delete"})
-
-        def __getattr__(self, name: str) -> Any:
-            return (lambda *_: None) if name == "delete" else getattr(self._part, name)
-
     ingest(store, GOING)
     for part in ("clips", "media"):
-        stuck = replace(store, **{part: Stuck(getattr(store, part), lambda: None)})
+        stuck = replace(store, **{part: Stuck(getattr(store, part))})
         assert not remove(stuck, request(), tmp_path / "snapshots", later(61)).verified
     assert remove(store, request(), tmp_path / "snapshots", later(61)).verified
 

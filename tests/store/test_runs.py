@@ -93,6 +93,18 @@ def test_a_runs_status_does_not_depend_on_the_order_or_the_number_of_its_records
     assert folded(*records, *records) == folded(*records)
 
 
+@pytest.mark.parametrize(("status", "why"), [("succeeded", None), ("failed", "out of memory")])
+def test_a_run_says_why_it_was_asked_for_also_once_it_has_ended_and_why_it_failed(folded, status, why):
+    end = FINISHED.model_copy(update={"status": status, "reason": why or ""})
+    for document in (folded(REQUESTED, end), folded(end, REQUESTED)):
+        assert (document["status"], document["reason"], document.get("ended_because")) == (status, "ready", why)
+
+
+def test_a_run_that_failed_and_then_succeeded_has_not_failed(folded):
+    failed = FINISHED.model_copy(update={"status": "failed", "reason": "out of memory"})
+    assert "ended_because" not in folded(REQUESTED, failed, FINISHED)
+
+
 def test_a_halted_run_says_who_halted_it_and_keeps_every_decision(folded):
     document = folded(REQUESTED, control("pause", 1), control("resume", 2), control("pause", 3))
     assert halting(document)["reason"] == "to pause"

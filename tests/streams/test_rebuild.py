@@ -10,6 +10,7 @@ from store.codec import encode
 from store.filters import Filter
 from store.gate import GateOptions
 from store.records import (
+    AdapterDecided,
     ClipCurated,
     DeadDropped,
     DeadLetter,
@@ -94,7 +95,10 @@ def _run(run_id: str, clip_ids: tuple[str, ...]) -> list[Record]:
         clip_ids=clip_ids,
         finished_at=_at(9),
     )
-    return [asked, *halted, progress, finished]
+    retired = AdapterDecided(
+        decision_id=f"{run_id}-retired", run_id=run_id, verb="retire", by="Ada", reason="dull", decided_at=_at(10)
+    )
+    return [asked, *halted, progress, finished, retired]
 
 
 def _people() -> list[Record]:

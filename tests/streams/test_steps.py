@@ -14,6 +14,7 @@ from store.filters import Filter
 from store.gate import GateOptions
 from store.linking import Linker
 from store.records import (
+    AdapterDecided,
     AnnotationDue,
     CalibrationAdopted,
     CalibrationRequested,
@@ -517,6 +518,36 @@ async def test_a_paused_run_frees_its_device_and_keeps_its_concept_waiting(named
     await step.idle(published)
     await step.idle(published)
     assert len(published) <= n_told + 1, "a decision is told again only when its reason changes"
+
+
+async def test_stage_b_waits_until_an_adapter_is_put_into_use(named: Store) -> None:
+    clock, published = Clock(), Published()
+    step = Schedule(named, clock)
+    pure = _ready().model_copy(update={"purity_low": 0.95})
+    await step.process([pure], published)
+    clock.now += timedelta(seconds=11)
+    await step.idle(published)
+    (first,) = published.of(TrainingRequested)
+    ended = TrainingFinished(
+        run_id=first.key,
+        concept="calm",
+        status="succeeded",
+        reason="",
+        artefacts={},
+        metrics={"n_clips": 12, "promoted": False},
+        clip_ids=(),
+        finished_at=clock.now,
+    )
+    View(named).apply([pure, *published, ended])
+    clock.now += timedelta(hours=1)
+    await step.idle(published)
+    last = published.of(TrainingDecided)[-1]
+    assert "no adapter of stage A is in use" in last.reason  # type: ignore[attr-defined]
+    told = {"decision_id": "d1", "run_id": first.key, "verb": "promote", "by": "Ada", "reason": "vivid"}
+    View(named).apply([AdapterDecided.model_validate(told | {"decided_at": clock.now})])
+    await step.idle(published)
+    again = published.of(TrainingRequested)[1:]
+    assert [(request.stage, request.parent) for request in again] == [("B", first.key)]  # type: ignore[attr-defined]
 
 
 async def test_as_many_runs_are_asked_for_as_the_settings_have_devices(named: Store) -> None:

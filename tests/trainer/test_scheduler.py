@@ -38,7 +38,8 @@ def concept(name: str = "tension", **changes: object) -> ConceptChanged:
 def run(**changes: object) -> PastRun:
     asked, ended = NOW - timedelta(hours=2), NOW - timedelta(hours=1)
     past = PastRun("a" * 32, "tension", "A", "m1", None, 40, "succeeded", asked, ended)
-    return replace(past, **changes)
+    adapter = "in use" if changes.get("status", "succeeded") == "succeeded" else None
+    return replace(past, **{"adapter": adapter} | changes)
 
 
 def ago(hours: float) -> datetime:
@@ -78,15 +79,54 @@ SITUATIONS = {
     ),
     "stage B of an older stage A": (
         concept(purity_low=0.93),
-        [run(run_id="0" * 32, finished_at=NOW - timedelta(days=1)), replace(STAGE_B, parent="0" * 32), run()],
+        [
+            run(run_id="0" * 32, finished_at=NOW - timedelta(days=1), adapter="superseded"),
+            replace(STAGE_B, parent="0" * 32),
+            run(),
+        ],
         "B",
         "stage B",
     ),
     "on from stage A, and stage B not done": (
         concept(purity_low=0.93),
-        [run(), run(run_id="c" * 32, parent="a" * 32, finished_at=NOW - timedelta(hours=1, seconds=1))],
+        [
+            run(),
+            run(
+                run_id="c" * 32, parent="a" * 32, finished_at=NOW - timedelta(hours=1, seconds=1), adapter="superseded"
+            ),
+        ],
         "B",
         "stage B",
+    ),
+    "the only stage A was not promoted": (
+        concept(purity_low=0.93),
+        [run(adapter="not promoted")],
+        None,
+        "no stage B: no adapter of stage A is in use, the last, of run aaaaaaaaaaaa, is not promoted",
+    ),
+    "the only stage A was retired, and the subset grew": (
+        concept(members_digest="m2", n_eligible=50),
+        [run(adapter="retired")],
+        "A",
+        "from nothing: no adapter of stage A is in use, the last, of run aaaaaaaaaaaa, is retired",
+    ),
+    "the last try was not promoted, and nothing grew since": (
+        concept(members_digest="m2", n_eligible=60),
+        [run(finished_at=NOW - timedelta(days=1)), run(run_id="c" * 32, n_clips=55, adapter="not promoted")],
+        None,
+        "no stage A: the subset grew by 9% since the last",
+    ),
+    "stage B of what is in use, where the last stage A was not promoted": (
+        concept(purity_low=0.93),
+        [run(finished_at=NOW - timedelta(days=1)), run(run_id="c" * 32, adapter="not promoted")],
+        "B",
+        "stage B: purity",
+    ),
+    "stage B was done from what was rolled back to": (
+        concept(purity_low=0.93),
+        [run(finished_at=NOW - timedelta(days=1)), STAGE_B, run(run_id="c" * 32, adapter="retired")],
+        None,
+        "stage B is done",
     ),
     "one is under way": (
         concept(),
@@ -144,13 +184,37 @@ def test_a_run_is_asked_for_with_the_token_and_never_without():
     assert (decision.verdict, decision.reason) == ("wait", "its trigger token is not reserved yet")
 
 
-def test_a_failed_run_is_not_asked_for_again():
+@pytest.mark.parametrize(("status", "told"), [("failed", "failed"), ("withdrawn", "was withdrawn")])
+def test_a_run_that_came_to_nothing_is_not_asked_for_again(status, told):
     state = SchedulerState((concept(),), (), TOKENS)
     (request,) = due(state, NOW, SETTINGS)
-    failed = run(run_id=request.run_id, status="failed")
-    (decision,) = decide(SchedulerState((concept(),), (failed,), TOKENS), NOW, SETTINGS)
+    ended = run(run_id=request.run_id, status=status)
+    (decision,) = decide(SchedulerState((concept(),), (ended,), TOKENS), NOW, SETTINGS)
     assert decision.verdict == "wait"
-    assert "stage A failed with these clips" in decision.reason
+    assert f"stage A {told} with these clips" in decision.reason
+
+
+def test_clips_that_came_to_an_unpromoted_adapter_are_not_trained_on_again_when_the_subset_is_as_it_was():
+    (request,) = due(SchedulerState((concept(),), (), TOKENS), NOW, SETTINGS)
+    first = run(run_id=request.run_id, finished_at=ago(9), adapter="not promoted")
+    smaller = run(members_digest="m2", n_clips=20, adapter="not promoted")
+    (decision,) = decide(SchedulerState((concept(),), (first, smaller), TOKENS), NOW, SETTINGS)
+    assert decision.verdict == "wait"
+    assert "stage A was trained with these clips" in decision.reason
+
+
+def test_what_was_rolled_back_is_not_gone_on_from():
+    grown = concept(members_digest="m2", n_eligible=80)
+    runs = (run(finished_at=ago(9)), run(run_id="c" * 32, adapter="retired"))
+    (request,) = due(SchedulerState((grown,), runs, TOKENS), NOW, SETTINGS)
+    assert (request.stage, request.parent) == ("A", "a" * 32)
+    assert "on from run aaaaaaaaaaaa" in request.reason
+
+
+def test_from_nothing_a_run_has_the_settings_of_a_first_one():
+    grown = concept(members_digest="m2", n_eligible=80)
+    (request,) = due(SchedulerState((grown,), (run(adapter="not promoted"),), TOKENS), NOW, SETTINGS)
+    assert (request.parent, request.settings) == (None, {})
 
 
 def three(settings: SchedulerSettings = SETTINGS, *others: PastRun, **priorities: int) -> list[tuple[str, str, str]]:
@@ -270,7 +334,7 @@ def test_stage_b_starts_from_the_last_stage_a_at_a_lower_rate():
 
 
 def test_a_subset_that_grew_goes_on_from_its_last_stage_a():
-    older = run(run_id="0" * 32, finished_at=ago(9))
+    older = run(run_id="0" * 32, finished_at=ago(9), adapter="superseded")
     grown = concept(members_digest="m2", n_eligible=60)
     (request,) = due(SchedulerState((grown,), (run(), older, STAGE_B), TOKENS), NOW, SETTINGS)
     assert (request.stage, request.parent) == ("A", run().run_id)
