@@ -60,6 +60,6 @@ def test_what_takes_half_precision_gives_nearly_the_same_in_it(engine: Engine, c
         for column in processor.columns:
             if column.kind == "vector":
                 one, other = np.array(whole.values[column.name]), np.array(half.values[column.name])
-                # Two clips are .85 alike at most; one in both precisions .9999, and .96 where a CPU has bfloat16 itself.
+                # Two clips are .85 alike at most; one in both precisions .9999, and .96 on CPUs that have bfloat16.
                 assert one @ other > 0.9, column.name
                 assert (one != other).any(), column.name
