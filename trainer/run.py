@@ -47,8 +47,6 @@ LEAST_OTHER_CLIPS = 8
 """Other clips that a small base needs; chosen. With fewer it is trained on the members too."""
 GRID_COLUMNS = 6
 GRID_SEED = 1000
-SAMPLING_STEPS = 25
-"""Chosen: more changed nothing that the eye sees on the small base."""
 CHECKED_PIECES = 4
 
 
@@ -323,7 +321,7 @@ def generation(family: Family, settings: LoraSettings) -> Generation:
     rules, side = family.rules, settings.resolution_px
     width, height = (0, 0) if family.media == "sound" else size_of(side, side, rules.side_px, settings.cut)
     n_frames = (settings.frames - 1) // rules.frame_step * rules.frame_step + 1
-    return Generation(SAMPLING_STEPS, settings.guidance, width, height, n_frames, settings.duration_s)
+    return Generation(settings.sampling_steps, settings.guidance, width, height, n_frames, settings.duration_s)
 
 
 def _choose_base(

@@ -34,7 +34,7 @@ CLIPS = [
     )
     for number in range(20, 29)
 ]
-QUICK = {"resolution_px": 32, "per_clip": 3, "sweeps": 0, "steps": 6, "batch": 4}
+QUICK = {"resolution_px": 32, "per_clip": 3, "sweeps": 0, "steps": 6, "batch": 4, "sampling_steps": 2}
 
 
 def gathered(base: Base, folder: Path) -> Material:

@@ -28,7 +28,10 @@ from trainer.lora import Parent
 from trainer.material import RunClips
 from trainer.run import TrainingResult, Workplace, run_training
 
-QUICK = {"resolution_px": 32, "per_clip": 3, "sweeps": 1, "steps": 40, "batch": 4, "lr": 5e-3}
+QUICK = {
+    **{"resolution_px": 32, "per_clip": 3, "steps": 40, "batch": 4, "lr": 5e-3},
+    **{"sweeps": 1, "sampling_steps": 4},
+}
 LINEAGE = Lineage(
     definition={"name": "red_ground", "query": "ground = red"},
     recipe="rec1pe",
