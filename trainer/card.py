@@ -7,12 +7,28 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import diffusers
+
 from store.records import Json, TrainingRequested
 from trainer.adapters import ADAPTER_FILE
 from trainer.bases import SMALL_LABEL
 from trainer.dataset import TrainingClip
 from trainer.exports import COMFY_FILE
 from trainer.lora import Parent
+
+BY_PEFT = """import json
+
+from diffusers import {pipeline}
+from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+from safetensors import safe_open
+
+pipeline = {pipeline}.from_pretrained(base_folder)
+with safe_open(f"{{folder}}/{file}", "pt") as file:
+    told = json.loads(file.metadata()["lora_adapter_metadata"])
+    weights = {{name.removeprefix("{denoiser}."): file.get_tensor(name) for name in file.keys()}}
+config = LoraConfig(**{{name.removeprefix("{denoiser}."): value for name, value in told.items()}})
+inject_adapter_in_model(config, pipeline.{denoiser})
+set_peft_model_state_dict(pipeline.{denoiser}, weights)"""
 
 
 @dataclass(frozen=True)
@@ -69,7 +85,7 @@ def _files(metrics: Json) -> str:
 `{ADAPTER_FILE}`, for diffusers:
 
 ```python
-{_loading(metrics)}
+{loading(metrics)}
 ```
 
 {_comfyui(metrics)}
@@ -91,11 +107,18 @@ def _comfyui(metrics: Json) -> str:
     )
 
 
-def _loading(metrics: Json) -> str:
-    lines = [
-        f"pipeline = {metrics['pipeline']}.from_pretrained(base_folder)",
-        f'pipeline.load_lora_weights(folder, weight_name="{ADAPTER_FILE}")',
-    ]
+def loading(metrics: Json) -> str:
+    """The lines of Python that load the adapter: by diffusers, and by PEFT where diffusers has no way."""
+    pipeline = metrics["pipeline"]
+    if hasattr(getattr(diffusers, pipeline), "load_lora_weights"):
+        lines = [
+            f"from diffusers import {pipeline}",
+            "",
+            f"pipeline = {pipeline}.from_pretrained(base_folder)",
+            f'pipeline.load_lora_weights(folder, weight_name="{ADAPTER_FILE}")',
+        ]
+    else:
+        lines = [BY_PEFT.format(pipeline=pipeline, denoiser=metrics["denoiser"], file=ADAPTER_FILE)]
     if metrics["channels"]:
         channels = metrics["channels"]
         lines += [

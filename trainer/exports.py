@@ -89,9 +89,7 @@ def compare(layout: ComfyLayout, original: Adapter, path: Path) -> float:
             if given.shape != wanted.shape:
                 raise _refused(path, f"{layer} has shape {list(given.shape)}, expected {list(wanted.shape)}")
             first += len(wanted)
-            difference = (given - wanted).abs().max().item()
-            if difference != 0.0:
-                difference /= wanted.abs().max().clamp(min=torch.finfo(torch.float32).tiny).item()
+            difference = _share(given, wanted)
             if not difference <= ROUNDING:
                 raise _refused(
                     path, f"{module} differs by {difference:g} of its size, at most {ROUNDING:g} is accepted"
@@ -166,6 +164,13 @@ def _change(original: Adapter, module: str) -> Change:
     layers = original.layers
     down, up = layers[f"{module}.lora_A.weight"], layers[f"{module}.lora_B.weight"]
     return Change(down, up, original.alpha / original.rank)
+
+
+def _share(given: Tensor, wanted: Tensor) -> float:
+    """The largest difference as a share of the largest wanted value; 0 where there is none."""
+    difference = (given - wanted).abs_().max().item()
+    largest = max(abs(end.item()) for end in wanted.aminmax())
+    return difference / largest if difference != 0.0 and largest > 0.0 else difference
 
 
 def _refused(path: Path, why: str) -> Conflict:

@@ -268,6 +268,7 @@ class _Run:
             "base_revision": self.base.revision,
             "base_clip_ids": list(self.base.clip_ids),
             "pipeline": student.family.pipeline_class.__name__,
+            "denoiser": student.family.denoiser_name,
             "settings": asdict(self.settings),
             "definition": self.lineage.definition,
             "recipe": self.lineage.recipe,

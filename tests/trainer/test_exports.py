@@ -114,6 +114,18 @@ def test_half_of_a_layer_is_refused(adapter):
         compare(MERGED, Adapter(layers, original.rank, original.alpha, {}), export_adapter(MERGED, adapter).path)
 
 
+def test_an_adapter_that_does_nothing_yet_is_exported_as_it_is(adapter):
+    with safe_open(adapter, framework="pt") as file:
+        header = file.metadata()
+    layers = {name: tensor * (".lora_A." in name) for name, tensor in load_file(adapter).items()}
+    save_file(layers, adapter, header)
+    export = export_adapter(MERGED, adapter)
+    assert export.difference == 0.0
+    more = rewritten(export.path, lambda tensors: tensors[B].add_(1.0))
+    with pytest.raises(Conflict, match=r"unet\.b\.out differs by"):
+        compare(MERGED, read_adapter(adapter), more)
+
+
 def test_a_place_is_found_by_the_whole_name():
     assert MERGED.place("b.k") == Place("diffusion_model.block.qk", 1, 2)
     assert MERGED.place("b.out") == Place("diffusion_model.block.out")

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from tests.trainer.families import tiny
 from trainer.adapters import adapted_modules, add_adapter, load_adapter, read_adapter, save_adapter, start_from
 from trainer.bases import Base
+from trainer.card import loading
 from trainer.control import ControlProjector, load_control
 from trainer.exports import export_adapter
 from trainer.families.base import Family, Targets
@@ -186,6 +187,16 @@ def strong_adapter(family: Family, targets: Targets, folder: Path) -> Path:
     for parameter in add_adapter(family, 2, 3, targets, 0):
         torch.nn.init.normal_(parameter, std=0.3, generator=drawn)
     return save_adapter(family, None, folder, {})
+
+
+@pytest.mark.parametrize("example", ["audioldm2", "flux", "stable_audio"], indirect=True)
+def test_the_lines_on_its_card_load_the_adapter(family, base, example, tmp_path):
+    batch = Batch(family, example)
+    strong_adapter(family, "cross_attention", tmp_path)
+    told = {"pipeline": example.PIPELINE, "denoiser": family.denoiser_name, "channels": []}
+    known = {"base_folder": base.folder, "folder": tmp_path}
+    exec(loading(told), known)
+    assert torch.allclose(batch.predict(type(family)(known["pipeline"])), batch.predict(), atol=1e-6)
 
 
 def add_as_comfyui_does(denoiser: torch.nn.Module, path: Path, layers: dict[str, list[str]]) -> None:
