@@ -130,6 +130,7 @@ def lineage(adapter: Adapter, adapters: Iterable[Adapter]) -> Json:
         "evaluation": {name: metrics[name] for name in FIGURES if name in metrics},
         "promoted": metrics.get("promoted"),
         "verdict": metrics.get("verdict", []),
+        "exports": metrics.get("exports", {}),
     }
 
 
