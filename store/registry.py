@@ -82,18 +82,16 @@ def adapters_of(runs: Iterable[Json], decisions: Iterable[Json]) -> list[Adapter
     """The adapters of runs' and of decisions' documents, by concept, stage and number."""
     lines: dict[tuple[str, str], list[Json]] = {}
     for run in runs:
-        # Of a run whose request is not known yet nothing is told; of a withdrawn one, its end only if it succeeded.
-        if "stage" in run and (run["status"] == "succeeded" or (run["status"] == "withdrawn" and "finished_at" in run)):
+        if _made_one(run):
             lines.setdefault((run["concept"], run["stage"]), []).append(run)
-    told: dict[str, list[Json]] = {}
-    for decision in sorted(decisions, key=_order):
-        told.setdefault(decision["run_id"], []).append(decision)
+    told = sorted(decisions, key=_order)
     found = []
     for (_, stage), line in sorted(lines.items()):
         line.sort(key=lambda run: (_ended_at(run), run["run_id"]))
-        states = _states(line, [one for run in line for one in told.get(run["run_id"], ())])
+        about = {run["run_id"]: [one for one in told if one["run_id"] == run["run_id"]] for run in line}
+        states = _states(line, [one for some in about.values() for one in some])
         found += [
-            Adapter(f"{stage}{number}", states[run["run_id"]], run, tuple(told.get(run["run_id"], ())))
+            Adapter(f"{stage}{number}", states[run["run_id"]], run, tuple(about[run["run_id"]]))
             for number, run in enumerate(line, start=1)
         ]
     return found
@@ -117,11 +115,6 @@ def find(adapters: Iterable[Adapter], name: str) -> Adapter:
     raise NotFound(f"no adapter {name!r}; give CONCEPT/VERSION, such as calm/A3, or its run's id: GET /adapters lists")
 
 
-def _was_promoted(run: Json) -> bool:
-    """Whether a run's adapter beat what it came from; one that was never judged was gone on from, as all were then."""
-    return bool(run.get("metrics", {}).get("promoted", True))
-
-
 def lineage(adapter: Adapter, adapters: Iterable[Adapter]) -> Json:
     """What an adapter descends from and how it did; None where its run does not tell (any more)."""
     run, metrics = adapter.run, adapter.run.get("metrics", {})
@@ -137,7 +130,19 @@ def lineage(adapter: Adapter, adapters: Iterable[Adapter]) -> Json:
         "evaluation": {name: metrics[name] for name in FIGURES if name in metrics},
         "promoted": metrics.get("promoted"),
         "verdict": metrics.get("verdict", []),
+        "exports": metrics.get("exports", {}),
     }
+
+
+def _made_one(run: Json) -> bool:
+    """Whether a run's document tells of an adapter: a withdrawn one tells its end only where it had succeeded."""
+    has_ended = run["status"] == "succeeded" or (run["status"] == "withdrawn" and "finished_at" in run)
+    return has_ended and "stage" in run  # else its request is not known yet
+
+
+def _was_promoted(run: Json) -> bool:
+    """Whether a run's adapter beat what it came from; one that was never judged was gone on from, as all were then."""
+    return bool(run.get("metrics", {}).get("promoted", True))
 
 
 def _states(line: Sequence[Json], decisions: Iterable[Json]) -> dict[str, State]:

@@ -43,8 +43,8 @@ class SchedulerSettings:
     stage_b_purity: `purity_low` from which stage B refines stage A's adapter.
     lora: fields of `trainer.settings.LoraSettings` for every run; what the tables of the stages say comes before it.
     stage_a: for a concept's first adapter, which starts from nothing.
-    stage_a_again: for a subset that grew: the run goes on from the adapter of the last stage A.
-    stage_b: goes on from the adapter of the last stage A as well, once the subset is purer.
+    stage_a_again: for a subset that grew: the run goes on from the adapter of stage A that is in use.
+    stage_b: goes on from the adapter of stage A that is in use as well, once the subset is purer.
     """
 
     devices: int = 1

@@ -47,6 +47,8 @@ class Adapter(BaseModel):
     """Whether the evaluation put it into use."""
     verdict: list[str]
     """Why."""
+    exports: Json
+    """Files of other programs' formats, by name: how far what comes of them is from what comes of the adapter."""
     decisions: list[Json]
     """What people decided about it, and why, in order of time."""
     withdrawn_because: str | None

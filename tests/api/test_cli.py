@@ -262,5 +262,5 @@ def test_the_command_has_the_promised_commands():
         *("up", "ingest", "status", "search", "why", "concepts", "train", "release", "remove", "doctor"),
         *("snapshot", "dead", "work", "rebuild", "models", "inspect", "identities"),
         *("reasoning", "spent", "annotate", "calibrate", "recipe", "eval"),
-        *("clusters", "plot", "drift", "review"),
+        *("clusters", "plot", "drift", "review", "adapters"),
     }

@@ -139,6 +139,7 @@ def test_what_is_decided_next_comes_after_the_end_of_its_run_and_every_decision(
 def test_lineage_names_the_parent_the_data_the_base_and_the_verdict():
     told = {"recipe": "r1", "dataset_digest": "d1", "n_clips": 12, "base": "b1", "base_revision": "abc", "drift": 0.2}
     told |= {"settings": {"steps": 9, "lr": 0.1}, "promoted": True, "verdict": ["held-out loss is lower"]}
+    told |= {"exports": {"comfy.safetensors": 0.0}}
     heir = run("b", 2, stage="B", parent="a") | {"metrics": told}
     adapters = adapters_of([run("a", 1), heir], ())
     assert lineage(adapters[1], adapters) == {
@@ -150,6 +151,7 @@ def test_lineage_names_the_parent_the_data_the_base_and_the_verdict():
         "evaluation": {"drift": 0.2},
         "promoted": True,
         "verdict": ["held-out loss is lower"],
+        "exports": {"comfy.safetensors": 0.0},
     }
 
 
