@@ -35,7 +35,7 @@ class RunRequest(Body):
 
     concept: str = Field(examples=["lively"])
     stage: Literal["A", "B"] = "A"
-    """A trains the concept's first adapter from nothing, B goes on from stage A's adapter in use."""
+    """Both go on from stage A's adapter in use; where there is none, A starts from nothing."""
     by: Name = "an operator"
 
 
@@ -225,7 +225,7 @@ def _planned(service: Service, body: RunRequest) -> TrainingRequested:
     if token is None:
         raise Conflict(f"concept {body.concept!r} has no trigger token yet; ask again once its worker has reserved one")
     runs = store.runs.all()
-    parent = None if body.stage == "A" else _a_in_use(store, body.concept)
+    parent = _parent(store, concept, body.stage)
     chosen = service.settings.training.of_run(body.stage, parent is not None)
     why = f"stage {body.stage}: by hand" + (f", though not ready: {reasons}" if reasons else "")
     # A run that failed or was cancelled keeps its id, and its seed: another seed is another run.
@@ -242,15 +242,24 @@ def _planned(service: Service, body: RunRequest) -> TrainingRequested:
     raise AssertionError("unreachable")
 
 
-def _a_in_use(store: Store, concept: str) -> str:
-    """The run of stage A whose adapter stage B goes on from."""
-    adapters = read_adapters(store)
-    found = in_use(adapters, concept, "A")
+def _parent(store: Store, concept: ConceptChanged, stage: Literal["A", "B"]) -> str | None:
+    """The run that made the adapter to go on from.
+
+    Raises:
+        Conflict: stage B has none; stage A's was trained of these very clips.
+    """
+    name, adapters = concept.concept, read_adapters(store)
+    found = in_use(adapters, name, "A")
     if found is not None:
+        if stage == "A" and found.run["members_digest"] == concept.members_digest:
+            told = f"run {found.run_id} of these very clips is succeeded, and its adapter {found.name} is in use"
+            raise Conflict(f"{told}; ingest more footage, or take stage B")
         return found.run_id
-    known = [f"{one.name} is {one.state}" for one in adapters if (one.concept, one.stage) == (concept, "A")]
+    if stage == "A":
+        return None
+    known = [f"{one.name} is {one.state}" for one in adapters if (one.concept, one.stage) == (name, "A")]
     told = f"has none in use: {', '.join(known)}; promote one, or train" if known else "has none; train"
-    raise Conflict(f"stage B goes on from stage A's adapter, and concept {concept!r} {told} stage A first")
+    raise Conflict(f"stage B goes on from stage A's adapter, and concept {name!r} {told} stage A first")
 
 
 def _run(service: Service, run_id: str) -> Json:

@@ -137,6 +137,20 @@ def test_the_same_run_is_not_asked_for_twice(live, lively):
     assert ask(live).status_code == 201
 
 
+def test_stage_a_by_hand_goes_on_from_the_adapter_in_use_and_from_nothing_once_that_is_retired(live, lively):
+    lively()
+    first = ask(live).json()["id"]
+    finish(live, first)
+
+    lively(digest="d2")
+    second = ask(live).json()
+    live.http.post("/adapters/lively/A1/retire", json={"by": "Ada", "reason": "it looks flat"})
+    third = ask(live).json()
+
+    assert second["document"]["parent"] == first
+    assert third["document"]["parent"] is None
+
+
 def test_a_run_that_failed_may_be_asked_for_again_as_another(live, lively):
     lively()
     first = ask(live).json()["id"]
