@@ -1,6 +1,7 @@
 """What is particular to video families: what their denoisers read, the sizes that they take, names in ComfyUI."""
 
 import inspect
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from sentencepiece import SentencePieceTrainer
 
 from store.errors import ModelUnavailable
 from trainer.bases import Base
@@ -59,6 +61,24 @@ def test_training_gives_the_denoiser_what_drawing_gives_it(name, config, tmp_pat
 def test_the_rules_are_those_of_the_loaded_base(name, rules, tmp_path):
     family, _ = opened(name, tmp_path)
     assert family.rules == rules
+
+
+def test_a_tokenizer_that_is_a_sentencepiece_model_alone_is_read_as_it_is_published(tmp_path):
+    folder = tmp_path / "base"
+    import_module("tests.trainer.families.tiny.cogvideox").build(folder)
+    shutil.rmtree(folder / "tokenizer")
+    (folder / "tokenizer").mkdir()
+    text = "a red disc slides over sand"
+    SentencePieceTrainer.train(
+        sentence_iterator=iter([text] * 8),
+        model_prefix=str(folder / "tokenizer" / "spiece"),
+        vocab_size=17,
+        **{"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1},
+    )
+    (folder / "tokenizer" / "spiece.vocab").unlink()
+    (folder / "tokenizer" / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer", "extra_ids": 100}')
+    tokenizer = open_base(Base.read(folder), "cpu").pipeline.tokenizer
+    assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True) == text
 
 
 def test_longer_videos_are_trained_at_noisier_times_where_the_base_draws_them_so(tmp_path):
