@@ -37,8 +37,8 @@ class Encoded:
     latents: float32, one of each piece. clip_of: int64 [N], by number of the clip. texts: states of all distinct texts,
     and of the empty one in the last row. text_rows, text_shares: [clips, K], which of them describe each clip and how
     often. values, present: float32 [clips, C], the control channels. weights: of the squared error, of mean 1, one of
-    each piece, see `trainer.masks`; none: the same everywhere. poses: one of each piece, see `trainer.poses`; none: they
-    steer nothing. posed: bool [clips], of which clips they are known.
+    each piece, see `trainer.masks`; none: the same everywhere. poses: one of each piece, see `trainer.poses`; none:
+    they steer nothing. posed: bool [clips], of which clips they are known.
     """
 
     latents: tuple[Tensor, ...]

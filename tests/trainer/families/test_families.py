@@ -193,7 +193,7 @@ def strong_adapter(family: Family, targets: Targets, folder: Path) -> Path:
 def test_the_lines_on_its_card_load_the_adapter(family, base, example, tmp_path):
     batch = Batch(family, example)
     strong_adapter(family, "cross_attention", tmp_path)
-    told = {"pipeline": example.PIPELINE, "denoiser": family.denoiser_name, "channels": []}
+    told = {"pipeline": example.PIPELINE, "denoiser": family.denoiser_name, "channels": [], "pose": False}
     known = {"base_folder": base.folder, "folder": tmp_path}
     exec(loading(told), known)
     assert torch.allclose(batch.predict(type(family)(known["pipeline"])), batch.predict(), atol=1e-6)
