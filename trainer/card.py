@@ -141,7 +141,7 @@ def _steering(metrics: Json) -> list[str]:
         ]
     if channels:
         lines.append(f"# Channels, from -1 to 1; those that are not named are left alone: {', '.join(channels)}.")
-    asked = [f"{channels[0]}=0.8"] * bool(channels) + ["pose=pose"] * with_pose
+    asked = [f"{name}=0.8" for name in channels[:1]] + ["pose=pose"] * with_pose
     return [*lines, f"with control.steer({', '.join(asked)}, strength=1.0):", '    sample = pipeline("...")']
 
 

@@ -91,7 +91,7 @@ def train(
     Raises:
         InputError: no member is open any more, or one was closed while training; also what `run_training` raises.
     """
-    footage = {row["clip_id"]: _training_clip(store, row) for row in store.clips.select(where="verdict = 'keep'")}
+    footage = {row["clip_id"]: training_clip(store, row) for row in store.clips.select(where="verdict = 'keep'")}
     parent = _parent_run(store, request)
     clips = RunClips(
         members=_open_members(store, request, footage),
@@ -154,7 +154,9 @@ def _open_members(store: Store, request: TrainingRequested, footage: Mapping[str
     return members
 
 
-def _training_clip(store: Store, row: ClipRow) -> TrainingClip:
+def training_clip(store: Store, row: ClipRow) -> TrainingClip:
+    """A row as the trainer takes it; media are read when they are asked for."""
+
     def load_frames() -> np.ndarray:
         return read_samples(store.media.read(row["samples_key"]), row["clip_id"]).frames_rgb
 
