@@ -19,7 +19,7 @@ from trainer.material import RunClips
 from trainer.run import TrainingResult, Workplace, run_training
 from trainer.skeletons import draw_people
 
-QUICK = {"resolution_px": 32, "per_clip": 2, "steps": 20, "batch": 4, "sweeps": 0, "sampling_steps": 2, "pose": True}
+QUICK = {"resolution_px": 32, "per_clip": 1, "steps": 10, "batch": 4, "sweeps": 0, "sampling_steps": 2, "pose": True}
 
 
 @pytest.fixture(scope="module")

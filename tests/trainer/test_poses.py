@@ -1,6 +1,7 @@
 """Poses: they lie where the people lie, tell nobody from nothing known, and teach; see test_control and test_families
 for what adds them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,7 +13,8 @@ import processors.skeleton
 from store.errors import SettingsError
 from tests.trainer.made_discs import made_clip, made_request, silent
 from tests.trainer.made_people import BODY_RGB, GROUND_RGB, person_at, posed_clip
-from trainer.control import ControlProjector
+from trainer.control import ControlProjector, PoseProjector
+from trainer.crew import Crew
 from trainer.cutting import CutSettings, cut_clip
 from trainer.dataset import PoseTrack
 from trainer.encoded import Encoded, Kept
@@ -167,19 +169,45 @@ def test_a_run_with_poses_that_is_killed_ends_with_the_same_bits(base, material,
     assert wanted[-1].any()
 
 
-def test_poses_are_dropped_as_often_as_channels_are(base, material, monkeypatch):
-    asked: list[float] = []
-    real = ControlProjector.steer_rows
+class Noting(PoseProjector):
+    """One that notes which poses it was asked for."""
 
-    def note(self, values, present, strength=1.0, poses=None):
-        asked.extend(poses[1].tolist())
-        return real(self, values, present, strength, poses)
+    def forward(self, poses: torch.Tensor, present: torch.Tensor, grid: Sequence[int]) -> torch.Tensor:
+        self.asked = [*getattr(self, "asked", []), (poses.clone(), present.clone())]
+        return super().forward(poses, present, grid)
 
-    monkeypatch.setattr(ControlProjector, "steer_rows", note)
+
+class Alone(Crew):
+    """A process that hears nothing of the others."""
+
+    def average(self, parameters: Sequence[torch.nn.Parameter], loss: float) -> float:
+        return loss
+
+
+def asked_in_training(base, material, crew: Crew, **changes: object) -> tuple[torch.Tensor, torch.Tensor]:
+    """Poses and presence of all samples of a run, one after the other."""
+    settings = replace(SETTINGS, control_dropout=0.3, **changes)
+    family = open_base(base, "cpu")
+    projector = Noting(len(family.denoiser.conv_in.weight), "conv_in")
+    control = ControlProjector((), family.control_width, family.control_at, pose=projector)
+    control.attach(family.denoiser)
+    student = Student(family, tuple(control.parameters()), None, control)
     shares = np.where(material.encoded.posed[material.encoded.clip_of], material.shares, 0.0)
-    settings = replace(SETTINGS, steps=40, batch=8, control_dropout=0.3)
-    train_lora(student_of(base, material), material.encoded, shares / shares.sum(), settings, silent)
-    assert np.mean(asked) == pytest.approx(0.7 * 0.7, abs=0.09)
+    train_lora(student, material.encoded, shares / shares.sum(), settings, silent, None, crew)
+    return torch.cat([one[0] for one in projector.asked]), torch.cat([one[1] for one in projector.asked])
+
+
+def test_poses_are_dropped_as_often_as_channels_are(base, material):
+    _, present = asked_in_training(base, material, Crew(), steps=40)
+    assert present.mean().item() == pytest.approx(0.7 * 0.7, abs=0.09)
+
+
+def test_each_process_of_a_crew_is_steered_by_the_poses_of_its_own_part(base, material):
+    wanted = asked_in_training(base, material, Crew(), steps=1)
+    parts = [asked_in_training(base, material, Alone(rank, 2), steps=1) for rank in range(2)]
+    for one, *own in zip(wanted, *parts, strict=True):
+        assert torch.equal(torch.cat(own), one)
+    assert 0.0 < wanted[1].mean() < 1.0
 
 
 def test_poses_are_kept_until_somebody_stands_elsewhere(base, tmp_path):
