@@ -22,6 +22,7 @@ import torch
 
 from tests.trainer.made_discs import made_clip, made_request, silent
 from trainer.bases import Base
+from trainer.cutting import fitted
 from trainer.dataset import PoseTrack, TrainingClip
 from trainer.encoded import Kept
 from trainer.evaluation import fidelity
@@ -34,12 +35,14 @@ from trainer.settings import LoraSettings
 from trainer.skeletons import draw_people
 from trainer.smallbase import SmallBaseSettings, small_base
 
-N_CLIPS, N_ASKED, SIDE = 128, 32, 64
+N_CLIPS, N_ASKED = 128, 32
+SIDE, DRAWN = 64, 32
+"""Pixels of the footage, and of what is trained on and drawn."""
 TEXT = "a person"
 SETTINGS = LoraSettings(
-    resolution_px=SIDE, per_clip=1, steps=400, batch=16, lr=2e-3, guidance=1.0, control=False, pose=True
+    resolution_px=DRAWN, per_clip=1, steps=400, batch=16, lr=2e-3, guidance=1.0, control=False, pose=True
 )
-SMALL = SmallBaseSettings(resolution_px=SIDE, per_clip=1, vae_steps=300, unet_steps=500)
+SMALL = SmallBaseSettings(resolution_px=DRAWN, per_clip=1, vae_steps=400, unet_steps=600)
 TOLD = ("across", "down", "arm")
 
 
@@ -105,12 +108,12 @@ def _clip(number: int) -> TrainingClip:
 def _measured(sample: np.ndarray) -> tuple[float, float, float]:
     """The same of a sample; NaN where no figure or no arm is in it."""
     red, green, blue = sample.astype(float).transpose(2, 0, 1)
-    rows, columns = np.mgrid[:SIDE, :SIDE] / SIDE
+    rows, columns = np.mgrid[:DRAWN, :DRAWN] / DRAWN
     body, arm = (red > 140) & (green > 140) & (blue > 140), (red > 120) & (green < 110) & (blue < 110)
-    if body.sum() < 20:
+    if body.sum() < 8:
         return np.nan, np.nan, np.nan
     across, down = columns[body].mean(), rows[body].mean()
-    return across, down, down - rows[arm].mean() if arm.sum() >= 4 else np.nan
+    return across, down, down - rows[arm].mean() if arm.sum() >= 2 else np.nan
 
 
 def _bench(seed: int, base: Base, clips: Sequence[TrainingClip], out: Path) -> None:
@@ -123,7 +126,7 @@ def _bench(seed: int, base: Base, clips: Sequence[TrainingClip], out: Path) -> N
     train_lora(student, material.encoded, material.shares, settings, silent)
     losses = [fixed_losses(student, material.encoded, material.held_out, one).mean() for one in (True, False)]
     people, asked = zip(*(_person(5000 + number) for number in range(N_ASKED)), strict=True)
-    poses = np.stack([draw_people(person[None], SIDE, SIDE) for person in people])
+    poses = np.stack([fitted(draw_people(person[None], SIDE, SIDE), DRAWN, DRAWN) for person in people])
     how, control, texts = generation(family, settings), student.control, [TEXT] * N_ASKED
     assert control is not None
     assert control.pose is not None
@@ -137,7 +140,7 @@ def _bench(seed: int, base: Base, clips: Sequence[TrainingClip], out: Path) -> N
         values = (fidelity(wanted, one.tolist()) for one in told)
         cells += ["    none" if value is None else f"{value:8.2f}" for value in values]
     print(f"{seed:<5} {' '.join(cells)}   {losses[0]:.4f}, {losses[1]:.4f}, {before:.4f}", flush=True)
-    figures = np.stack([_drawn(person) for person in people[:8]])
+    figures = np.stack([fitted(_drawn(person), DRAWN, DRAWN) for person in people[:8]])
     shown = {"asked for": poses[:8], "its figure": figures, "with it": posed[:8], "without": plain[:8]}
     draw_grid(out / f"poses-{seed}.png", texts[:8], shown, family, f"poses, seed {seed}")
 
