@@ -100,7 +100,11 @@ def _comfyui(metrics: Json) -> str:
         if metrics["base_label"] == SMALL_LABEL
         else "The model that it is applied to must be this base."
     )
-    control = " ComfyUI reads no control; there the adapter works by words alone." if metrics["channels"] else ""
+    control = (
+        " ComfyUI reads no control; there the adapter works by words alone."
+        if metrics["channels"] or metrics["pose"]
+        else ""
+    )
     return (
         f"`{COMFY_FILE}`, the same adapter for ComfyUI: put it into `ComfyUI/models/loras` and choose it in the node"
         f" `LoraLoaderModelOnly`, with a strength of 1. {base}{control}"
@@ -119,17 +123,26 @@ def loading(metrics: Json) -> str:
         ]
     else:
         lines = [BY_PEFT.format(pipeline=pipeline, denoiser=metrics["denoiser"], file=ADAPTER_FILE)]
-    if metrics["channels"]:
-        channels = metrics["channels"]
+    return "\n".join([*lines, *_steering(metrics)])
+
+
+def _steering(metrics: Json) -> list[str]:
+    """The lines that steer the pipeline, where there is something to steer it by."""
+    channels, with_pose = metrics["channels"], metrics["pose"]
+    if not channels and not with_pose:
+        return []
+    lines = ["", "from cliploom_control import load_control  # beside this file"]
+    lines += ["from cliploom_skeletons import draw_people"] * with_pose
+    lines += ["", "control = load_control(folder, pipeline)"]
+    if with_pose:
         lines += [
-            "",
-            f"from cliploom_control import load_control  # beside this file; channels: {', '.join(channels)}",
-            "",
-            "control = load_control(folder, pipeline)",
-            f"with control.steer({channels[0]}=0.8, strength=1.0):  # from -1 to 1; the others are left alone",
-            '    sample = pipeline("...")',
+            "# people: [P, 17, 3], key points in COCO's order: x and y in 0..1 of width and height, and a score.",
+            "pose = draw_people(people, height, width)  # of the sample's size; of a video all its frames in an array",
         ]
-    return "\n".join(lines)
+    if channels:
+        lines.append(f"# Channels, from -1 to 1; those that are not named are left alone: {', '.join(channels)}.")
+    asked = [f"{name}=0.8" for name in channels[:1]] + ["pose=pose"] * with_pose
+    return [*lines, f"with control.steer({', '.join(asked)}, strength=1.0):", '    sample = pipeline("...")']
 
 
 def _lineage(request: TrainingRequested, lineage: Lineage, metrics: Json) -> str:

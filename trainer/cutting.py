@@ -1,6 +1,7 @@
 """From clips to pieces that a base takes: frames of pictures, windows of videos, stretches of sound, in a few sizes."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -51,6 +52,27 @@ def cut_clip(clip: TrainingClip, family: Family, settings: CutSettings) -> np.nd
     starts = spread(len(loaded) - length + 1, settings.per_clip)
     frames = {row: fitted(loaded[row], width, height) for start in starts for row in range(start, start + length)}
     return np.stack([[frames[row] for row in range(start, start + length)] for start in starts])
+
+
+def redrawn(clip: TrainingClip, draw: Callable[[int, int, float], np.ndarray]) -> TrainingClip:
+    """The clip with other frames in place of its own: what is cut of them lies where it lies in those.
+
+    Args:
+        draw: a frame uint8 [height, width, 3] of (height, width, seconds from the clip's start).
+    """
+
+    def drawn(loaded: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+        height, width = loaded.shape[1:3]
+        return np.stack([draw(height, width, time_s) for time_s in times_s.tolist()])
+
+    def load_frames() -> np.ndarray:
+        return drawn(clip.load_frames(), clip.load_times())
+
+    def load_video(frame_rate: float) -> np.ndarray:
+        loaded = clip.load_video(frame_rate)
+        return drawn(loaded, np.arange(len(loaded)) / frame_rate)
+
+    return replace(clip, load_frames=load_frames, load_video=load_video)
 
 
 def check_frames(clip: TrainingClip, loaded: np.ndarray) -> None:

@@ -27,6 +27,15 @@ class PersonTrack:
     boxes_xyxy: tuple[tuple[float, float, float, float], ...]
 
 
+@dataclass(frozen=True)
+class PoseTrack:
+    """How a person holds themselves: at ascending seconds from the clip's start, at least one, COCO's 17 key points
+    (x, y, score); x and y in 0..1 of width and height, beyond it where a joint is outside."""
+
+    times_s: tuple[float, ...]
+    keypoints: tuple[tuple[tuple[float, float, float], ...], ...]
+
+
 def _no_times() -> np.ndarray:
     return np.zeros(0)
 
@@ -37,13 +46,16 @@ class TrainingClip:
 
     load_frames: sampled frames uint8 [T, H, W, 3] RGB, T >= 1. load_video: all frames at a rate (frames a second), of
         the same form. load_sound: float32 [C, S] in [-1, 1] at (rate_hz, channels); S is 0 where the clip is silent.
-        Each is called once, unless the clip's latents are kept from before, and once more for the weights of people.
-    load_times: float64 [T], seconds from the clip's start of what `load_frames` gives; asked for where `people` are.
+        Each is called once, unless the clip's latents are kept from before, and once more for the weights of people
+        and for poses.
+    load_times: float64 [T], seconds from the clip's start of what `load_frames` gives; asked for where `people` or
+        `poses` are.
     media: digest of the bytes that they read.
     held_for: rules that keep the clip out; only a clip with none may be trained on.
     caption: sentences for the families that read such; None where nobody wrote any.
     alternatives: other conditioning strings that fit the clip, with their probability.
-    identities: who is seen in it. people: where; none where nobody is, or where nobody looked.
+    identities: who is seen in it. people: where; none where nobody is, or where nobody looked. poses: how they hold
+        themselves; None where nobody looked.
     """
 
     clip_id: str
@@ -61,6 +73,7 @@ class TrainingClip:
     alternatives: tuple[tuple[str, float], ...] = ()
     identities: tuple[str, ...] = ()
     people: tuple[PersonTrack, ...] = ()
+    poses: tuple[PoseTrack, ...] | None = None
     load_times: Callable[[], np.ndarray] = field(default=_no_times, repr=False, compare=False)
 
 

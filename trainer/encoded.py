@@ -5,9 +5,10 @@ base and the text. So it is never stale, and a run that was killed, or the next 
 lie in a folder of their clip: where the clip is removed, they go with it (`trainer.leftovers`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from store.files import replacing
 from store.records import digest
-from trainer import masks
+from trainer import masks, poses
 from trainer.cutting import CutSettings, cut_clip
 from trainer.dataset import TrainingClip, control_rows
 from trainer.families.base import Family, Texts
@@ -36,7 +37,8 @@ class Encoded:
     latents: float32, one of each piece. clip_of: int64 [N], by number of the clip. texts: states of all distinct texts,
     and of the empty one in the last row. text_rows, text_shares: [clips, K], which of them describe each clip and how
     often. values, present: float32 [clips, C], the control channels. weights: of the squared error, of mean 1, one of
-    each piece, see `trainer.masks`; none: the same everywhere.
+    each piece, see `trainer.masks`; none: the same everywhere. poses: one of each piece, see `trainer.poses`; none:
+    they steer nothing. posed: bool [clips], of which clips they are known.
     """
 
     latents: tuple[Tensor, ...]
@@ -47,6 +49,8 @@ class Encoded:
     values: Tensor
     present: Tensor
     weights: tuple[Tensor, ...] = ()
+    poses: tuple[Tensor, ...] = ()
+    posed: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
 
     @property
     def empty_text(self) -> int:
@@ -56,6 +60,13 @@ class Encoded:
     def texts_at(self, rows: Tensor, device: torch.device) -> Texts:
         """The denoiser's text arguments for `rows` of `texts`."""
         return {name: states[rows].to(device) for name, states in self.texts.items()}
+
+    def poses_at(self, rows: Sequence[int]) -> tuple[Tensor, Tensor] | None:
+        """Poses of pieces whose latents are of one size, and which of them have one, float32 [N]; see
+        `ControlProjector.steer_rows`."""
+        if not self.poses:
+            return None
+        return torch.stack([self.poses[row] for row in rows]), self.posed[self.clip_of[list(rows)]].float()
 
     def write(self, path: Path) -> None:
         """For other processes of the machine: `read` maps it, so that they share the memory too."""
@@ -91,24 +102,29 @@ class Kept:
 
     def latents(self, clip: TrainingClip, family: Family, settings: CutSettings) -> Tensor:
         """Latents float32 [n, ...] of a clip's pieces."""
-        name = digest([VERSION, self._base, clip.media, asdict(settings)])[:32]
-        path = self._folder / clip.clip_id / f"{name}.safetensors"
-        known = _read(path)
-        if known is None:
-            known = {"latents": family.encode_media(cut_clip(clip, family, settings))}
-            _write(path, known)
-        return known["latents"]
+        about = [VERSION, self._base, clip.media, asdict(settings)]
+        return self._kept(clip, "latents", about, lambda: family.encode_media(cut_clip(clip, family, settings)))
 
     def weights(self, clip: TrainingClip, latents: Tensor, family: Family, settings: CutSettings) -> Tensor:
         """Weights of the latents of a clip's pieces, see `trainer.masks.latent_weights`."""
         boxes = [asdict(track) for track in clip.people]
         about = [VERSION, masks.VERSION, self._base, clip.media, asdict(settings), boxes]
+        return self._kept(clip, "weights", about, lambda: masks.latent_weights(clip, latents, family, settings))
+
+    def poses(self, clip: TrainingClip, latents: Tensor, family: Family, settings: CutSettings) -> Tensor:
+        """Poses of a clip's pieces, see `trainer.poses.pose_rows`."""
+        points = [asdict(track) for track in clip.poses or ()]
+        about = [VERSION, "poses", poses.VERSION, self._base, clip.media, asdict(settings), points]
+        return self._kept(clip, "poses", about, lambda: poses.pose_rows(clip, latents, family, settings))
+
+    def _kept(self, clip: TrainingClip, name: str, about: Sequence[Any], make: Callable[[], Tensor]) -> Tensor:
+        """What was made of a clip before, or else is now."""
         path = self._folder / clip.clip_id / f"{digest(about)[:32]}.safetensors"
         known = _read(path)
         if known is None:
-            known = {"weights": masks.latent_weights(clip, latents, family, settings)}
+            known = {name: make()}
             _write(path, known)
-        return known["weights"]
+        return known[name]
 
     def texts(self, texts: Sequence[str], family: Family) -> Texts:
         """States of each text."""
@@ -134,25 +150,29 @@ def encode(
     kept: Kept,
     progress: Progress,
     with_weights: bool = False,
+    with_poses: bool = False,
 ) -> Encoded:
     """Encode clips, or take what was kept of them.
 
     Args:
         texts_of: for each clip its texts with their weights, the likeliest first.
         channels: names of the control channels.
-        with_weights: by where people are.
+        with_weights: by where people are. with_poses: of how they hold themselves.
 
     Raises:
         InputError: a clip's media are broken.
     """
     latents: list[Tensor] = []
     weights: list[Tensor] = []
+    posed: list[Tensor] = []
     clip_of: list[int] = []
     for number, clip in enumerate(clips):
         pieces = kept.latents(clip, family, settings)
         latents += pieces.unbind()
         if with_weights:
             weights += kept.weights(clip, pieces, family, settings).unbind()
+        if with_poses:
+            posed += kept.poses(clip, pieces, family, settings).unbind()
         clip_of += [number] * len(pieces)
         progress("encode", number + 1, len(clips), None)
     distinct = sorted({text for texts in texts_of for text, _ in texts})
@@ -172,6 +192,8 @@ def encode(
         values=torch.from_numpy(values),
         present=torch.from_numpy(present),
         weights=tuple(weights),
+        poses=tuple(posed),
+        posed=torch.tensor([clip.poses is not None for clip in clips]),
     )
 
 

@@ -68,10 +68,11 @@ def prepare(family: Family, settings: LoraSettings, channels: Sequence[str], par
     parameters = add_adapter(family, settings.rank, settings.alpha, settings.targets, settings.seed)
     beneath = start_from(family, parent.adapter, settings.start) if parent else None
     control = None
-    if channels:
+    if channels or settings.pose:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            control = ControlProjector(channels, family.control_width, family.control_at)
+            pose = family.pose_projector() if settings.pose else None
+            control = ControlProjector(channels, family.control_width, family.control_at, pose=pose)
         if parent and parent.control:
             control.take_over(read_control(parent.control))
         control.to(family.denoiser.device).attach(family.denoiser)
@@ -121,10 +122,14 @@ def train_lora(
         noise = torch.randn(settings.batch, *latents.shape[1:], generator=numbers)
         times = family.objective.sample_times(noise, numbers)
         given = (latents.to(device), noise[own].to(device), times[own].to(device), states)
-        present = encoded.present[clips]
+        present, poses = encoded.present[clips], encoded.poses_at(rows[own].tolist())
         if student.control is not None:
-            present = present * _kept_channels(present, settings.control_dropout, numbers)
-        with steering(student.control, encoded.values[clips][own], present[own]):
+            # Poses, where there are any, count as one channel more.
+            like = present if poses is None else torch.cat([present, present.new_ones(settings.batch, 1)], dim=1)
+            stays = _kept_channels(like, settings.control_dropout, numbers)
+            present = present * stays[:, : present.shape[1]]
+            poses = None if poses is None else (poses[0], poses[1] * stays[own, -1])
+        with steering(student.control, encoded.values[clips][own], present[own], poses):
             return family.loss(*given, settings.temporal, weights).mean()
 
     def told(step: int, loss: float) -> None:
@@ -134,9 +139,11 @@ def train_lora(
     return fit(student.parameters, loss_of_step, settings.steps, lr, told, settings.accumulate, checkpoints, crew)
 
 
-def steering(control: ControlProjector | None, values: Tensor, present: Tensor) -> AbstractContextManager[None]:
+def steering(
+    control: ControlProjector | None, values: Tensor, present: Tensor, poses: tuple[Tensor, Tensor] | None = None
+) -> AbstractContextManager[None]:
     """Each sample of a batch is steered by its row, where there is a projector."""
-    return nullcontext() if control is None else control.steer_rows(values, present)
+    return nullcontext() if control is None else control.steer_rows(values, present, poses=poses)
 
 
 def _kept_channels(like: Tensor, dropout: float, numbers: torch.Generator) -> Tensor:
@@ -147,10 +154,11 @@ def _kept_channels(like: Tensor, dropout: float, numbers: torch.Generator) -> Te
 
 
 @torch.no_grad()
-def fixed_losses(student: Student, encoded: Encoded, rows: list[int]) -> np.ndarray:
+def fixed_losses(student: Student, encoded: Encoded, rows: list[int], with_poses: bool = False) -> np.ndarray:
     """float64 [len(rows), T]: the loss of each piece, by its likeliest text and its channels, at evenly spread times.
 
-    The noise is always the same: comparable before and after training, and between adapters of a base.
+    The noise is always the same: comparable before and after training, and between adapters of a base. Poses are left
+    out unless asked for: they tell so much of a picture that it would pass for what the adapter has learned.
     """
     family, device = student.family, student.family.denoiser.device
     losses = np.empty((len(rows), MEASURED_TIMES))
@@ -162,7 +170,8 @@ def fixed_losses(student: Student, encoded: Encoded, rows: list[int]) -> np.ndar
         ]
         clips = torch.from_numpy(encoded.clip_of[wanted])
         states = encoded.texts_at(encoded.text_rows[clips, 0], device)
-        with steering(student.control, encoded.values[clips], encoded.present[clips]):
+        poses = encoded.poses_at(wanted) if with_poses else None
+        with steering(student.control, encoded.values[clips], encoded.present[clips], poses):
             for column, time in enumerate(family.objective.spread_times(latents, MEASURED_TIMES)):
                 noise = torch.stack([one[column] for one in noises]).to(device)
                 times = time.expand(len(wanted)).to(device)

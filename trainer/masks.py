@@ -4,19 +4,17 @@ The boxes are those of the clip's tracks, of everybody who is seen: a concept do
 They are drawn as frames and cut as the clip's own frames are, so that they stay where the people are.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from trainer.cutting import CutSettings, cut_clip
+from trainer.control import by_latent
+from trainer.cutting import CutSettings, cut_clip, redrawn
 from trainer.dataset import PersonTrack, TrainingClip
 from trainer.families.base import Family
 
-VERSION = 1
+VERSION = 2
 """Of how weights are made; a bump makes them again."""
 OUTSIDE = 0.2
 """Weight where nobody is, of 1 where somebody is; not tuned. What is around is still learned, so that people stay in a
@@ -42,7 +40,8 @@ def latent_weights(clip: TrainingClip, latents: Tensor, family: Family, settings
             frames = frames[:, None]
         # Shares of each latent's square; the borders of boxes so are soft.
         small = interpolate(frames.flatten(0, 1)[:, None], size=latents.shape[-2:], mode="area")
-        shown = _by_latent(small.view(*frames.shape[:2], *latents.shape[-2:]), n_frames, family.rules.frame_step)
+        small = small.view(*frames.shape[:2], *latents.shape[-2:])
+        shown = by_latent(small, family.rules.latent_frames, n_frames)
     weights = OUTSIDE + (1.0 - OUTSIDE) * shown
     weights = weights / weights.mean(dim=(1, 2, 3), keepdim=True)
     return weights if axis is None else weights.unsqueeze(2 if axis == 1 else 1)
@@ -51,14 +50,15 @@ def latent_weights(clip: TrainingClip, latents: Tensor, family: Family, settings
 def people_shown(clip: TrainingClip) -> TrainingClip:
     """The clip with frames in which people are white and all else is black."""
 
-    def load_frames() -> np.ndarray:
-        return _drawn(clip.people, clip.load_frames().shape, clip.load_times())
+    def draw(height: int, width: int, time_s: float) -> np.ndarray:
+        frame = np.zeros((height, width, 3), np.uint8)
+        for box in (box_at(track, time_s) for track in clip.people):
+            if box is not None:
+                left, top, right, bottom = (box * (width, height, width, height)).round().astype(int).clip(0)
+                frame[top:bottom, left:right] = 255
+        return frame
 
-    def load_video(frame_rate: float) -> np.ndarray:
-        shape = clip.load_video(frame_rate).shape
-        return _drawn(clip.people, shape, np.arange(shape[0]) / frame_rate)
-
-    return replace(clip, load_frames=load_frames, load_video=load_video)
+    return redrawn(clip, draw)
 
 
 def box_at(track: PersonTrack, time_s: float) -> np.ndarray | None:
@@ -67,24 +67,3 @@ def box_at(track: PersonTrack, time_s: float) -> np.ndarray | None:
         return None
     boxes = np.array(track.boxes_xyxy)
     return np.array([np.interp(time_s, track.times_s, boxes[:, side]) for side in range(4)])
-
-
-def _drawn(people: Sequence[PersonTrack], shape: Sequence[int], times_s: np.ndarray) -> np.ndarray:
-    """uint8 of this shape, [T, H, W, 3]: 255 in the boxes of each frame's time, 0 elsewhere."""
-    frames = np.zeros(shape, np.uint8)
-    width_height = np.tile([shape[2], shape[1]], 2)
-    for frame, time_s in zip(frames, times_s.tolist(), strict=True):
-        for box in (box_at(track, time_s) for track in people):
-            if box is not None:
-                left, top, right, bottom = (box * width_height).round().astype(int).clip(0)
-                frame[top:bottom, left:right] = 255
-    return frames
-
-
-def _by_latent(shown: Tensor, n_frames: int, frame_step: int) -> Tensor:
-    """[N, n_frames, h, w] of [N, T, h, w]: video autoencoders give a latent of the first frame, then one of each
-    `frame_step` frames; more latents than that are the first, again."""
-    rest = shown[:, 1:]
-    each = rest.unflatten(1, (-1, frame_step)).mean(2) if rest.shape[1] else rest
-    found = torch.cat([shown[:, :1], each], dim=1)
-    return torch.cat([found[:, :1].expand(-1, n_frames - found.shape[1], -1, -1), found], dim=1)

@@ -86,17 +86,28 @@ def gather(
     Raises:
         Conflict: a clip is held.
         InputError: no clip is left to train on, or media are broken.
-        SettingsError: people are to weigh more, and the family's media show none.
+        SettingsError: people are to weigh more or to be posed, and the family's media show none; or poses are to steer,
+            and none is known.
     """
     if settings.mask == "people" and family.media == "sound":
         raise SettingsError(
             f"LoRA setting mask is 'people', and a {family.pipeline_class.__name__} makes sound, which shows nobody;"
             " leave mask out, or name a base of pictures or videos"
         )
+    if settings.pose and family.pose_at is None:
+        raise SettingsError(
+            f"LoRA setting pose is true, and a {family.pipeline_class.__name__} makes sound, which shows nobody;"
+            " leave pose out, or name a base of pictures or videos"
+        )
     fresh, replayed = split_replay(clips.members, clips.earlier, request.stage)
     used = {clip.clip_id: clip for clip in (*clips.members, *(replayed if settings.replay > 0.0 else ()))}
     every = list(used.values())
     refuse_unfit(every)
+    if settings.pose and not any(clip.poses for clip in every):
+        raise SettingsError(
+            f"LoRA setting pose is true, and of the {len(every)} clips of run {request.run_id} none has a pose;"
+            " annotate them with a profile that has a model of poses, or leave pose out"
+        )
     held_out = held_out_ids(list(used))
     groups = [
         (1.0 - settings.replay if replayed else 1.0, [clip for clip in fresh if clip.clip_id not in held_out]),
@@ -113,7 +124,8 @@ def gather(
         )
     texts_of = [clip_texts(clip, family.text, request.token) for clip in every]
     channels = _channels(every, settings, parents_channels)
-    encoded = encode(every, texts_of, channels, family, settings.cut, kept, progress, settings.mask == "people")
+    also = (settings.mask == "people", settings.pose)
+    encoded = encode(every, texts_of, channels, family, settings.cut, kept, progress, *also)
     ids = [every[clip].clip_id for clip in encoded.clip_of]
     pieces = Counter(ids)
     shares = np.array([share_of.get(clip_id, 0.0) / pieces[clip_id] for clip_id in ids])

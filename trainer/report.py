@@ -29,6 +29,8 @@ _LOSSES = (
     ("held_out_gain_error", "standard error of the gain"),
     ("fixed_loss_before", "loss of trained-on clips before"),
     ("fixed_loss_after", "loss of trained-on clips after"),
+    ("pose_gain", "held-out loss lower by the clips' own poses"),
+    ("pose_gain_error", "standard error of that"),
     ("likeness_gap_before", "nearer to the concept than to others, before"),
     ("likeness_gap_after", "nearer to the concept than to others, after"),
     ("drift", "drift on neutral prompts (1: as far as another seed)"),

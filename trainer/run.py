@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 from store.errors import Conflict, InputError, NotFound
 from store.records import Json, TrainingRequested, digest
 from trainer import control as control_module
+from trainer import skeletons as skeletons_module
 from trainer.adapters import adapter_header, load_adapter, save_adapter, unload_adapter
 from trainer.bases import Base, find_base
 from trainer.card import Lineage, write_card
@@ -38,7 +39,7 @@ from trainer.pictures import draw_grid, draw_losses, draw_sweeps
 from trainer.report import write_report
 from trainer.settings import LoraSettings
 from trainer.smallbase import SmallBaseSettings, small_base
-from trainer.standing import Standing, likeness, worth_sweeping
+from trainer.standing import Standing, draw_posed, likeness, worth_of_poses, worth_sweeping
 
 TOLERANCES = {"float32": 1e-4, "bfloat16": 0.1}
 """Largest difference of a reloaded adapter's output, of about 1, by the base's precision. Chosen: 0 was measured on a
@@ -155,8 +156,10 @@ class _Run:
         metrics |= likeness(self.place.meter, family, self.clips, self.settings.cut, rows)
         metrics |= {"reload_max_abs_diff": difference, "drift": moved, "held_out_gain_error": improved.error}
         metrics |= {"exports": {export.path.name: export.difference for export in exports}}
+        metrics |= worth_of_poses(student, material, after) if self.settings.pose else {}
         metrics |= {"promoted": verdict.is_promoted, "verdict": list(verdict.reasons)}
-        artefacts = self._write(family, texts, rows, after, losses, metrics)
+        steered = self._draw_steered(student, material, after, texts[0], how)
+        artefacts = self._write(family, texts, rows, steered, losses, metrics)
         artefacts |= {path.name: path for path in (adapter, *control, *(export.path for export in exports))}
         self.progress("evaluate", 4, 4, None)
         return TrainingResult(artefacts, metrics, material.learned_from)
@@ -203,11 +206,13 @@ class _Run:
         )
 
     def _save_control(self, student: Student) -> tuple[Path, ...]:
-        """The projector, and the file that puts it to use."""
+        """The projector, and the files that put it to use."""
         if student.control is None:
             return ()
-        script = shutil.copyfile(control_module.__file__, self.place.out / "cliploom_control.py")
-        return student.control.save(self.place.out), script
+        scripts = [shutil.copyfile(control_module.__file__, self.place.out / "cliploom_control.py")]
+        if student.control.pose is not None:
+            scripts.append(shutil.copyfile(skeletons_module.__file__, self.place.out / "cliploom_skeletons.py"))
+        return student.control.save(self.place.out), *scripts
 
     def _check_reload(self, student: Student, material: Material, adapter: Path) -> float:
         """Load what was saved into a fresh pipeline and compare; returns the largest absolute difference."""
@@ -283,6 +288,7 @@ class _Run:
             "n_processes": self.place.crew.size,
             "n_modules": len(student.modules),
             "channels": list(material.channels),
+            "pose": self.settings.pose,
             "held_out_loss_before": float(before.held_out.mean()),
             "held_out_loss_after": float(after.held_out.mean()),
             "fixed_loss_before": float(before.trained_on.mean()),
@@ -292,12 +298,26 @@ class _Run:
             "control_fidelity_before": before.fidelities,
         }
 
+    def _draw_steered(
+        self, student: Student, material: Material, after: Standing, text: str, how: Generation
+    ) -> dict[str, Path]:
+        """Pictures of what control alone and poses do, by heading."""
+        out, family, pictures = self.place.out, student.family, {}
+        if after.sweeps:
+            pictures["Control alone"] = draw_sweeps(out / "sweeps.png", after.sweeps, family, text)
+        seeds = [GRID_SEED + column for column in range(GRID_COLUMNS)]
+        texts, rows = draw_posed(student, material, self.clips.members, how, self.settings.cut, seeds)
+        if texts:
+            title = "poses that were asked for; of clips that it never saw, as far as there are such"
+            pictures["Poses"] = draw_grid(out / "poses.png", texts, rows, family, title)
+        return pictures
+
     def _write(
         self,
         family: Family,
         texts: Sequence[str],
         rows: Mapping[str, np.ndarray],
-        after: Standing,
+        steered: Mapping[str, Path],
         losses: Sequence[float],
         metrics: Json,
     ) -> dict[str, Path]:
@@ -305,8 +325,7 @@ class _Run:
         out = self.place.out
         title = f"run {self.request.run_id[:12]} on {self.base.label}"
         pictures = {"Samples from the same seeds": draw_grid(out / "grid.png", texts, rows, family, title)}
-        if after.sweeps:
-            pictures["Control alone"] = draw_sweeps(out / "sweeps.png", after.sweeps, family, texts[0])
+        pictures |= steered
         pictures["Loss"] = draw_losses(out / "losses.png", losses, metrics)
         files = [
             *pictures.values(),
@@ -355,7 +374,7 @@ def _choose_base(
 
 @torch.no_grad()
 def _outputs(family: Family, control: ControlProjector | None, material: Material) -> Tensor:
-    """What a model says of some held-out pieces, steered by their channels: to be compared between models."""
+    """What a model says of some held-out pieces, steered by their channels and poses: to be compared between models."""
     encoded, device = material.encoded, family.denoiser.device
     rows = next(encoded.batches(material.held_out, CHECKED_PIECES))
     latents = torch.stack([encoded.latents[row] for row in rows])
@@ -365,5 +384,5 @@ def _outputs(family: Family, control: ControlProjector | None, material: Materia
     noised = family.objective.noised(latents, noise, times).to(device)
     given = (noised, times.to(device), encoded.texts_at(encoded.text_rows[clips, 0], device))
     at = [material.channels.index(name) for name in control.names] if control else []
-    with steering(control, encoded.values[clips][:, at], encoded.present[clips][:, at]):
+    with steering(control, encoded.values[clips][:, at], encoded.present[clips][:, at], encoded.poses_at(rows)):
         return family.predict(*given).cpu()

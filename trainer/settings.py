@@ -50,6 +50,9 @@ class LoraSettings:
         better 1 takes 32% of the flicker and 0.3 takes 17%; 3 takes 42% but costs 7% of held-out loss.
     mask: `people` weights the loss of pictures and videos by where people are tracked, see `trainer.masks`. Clips
         without tracks weigh the same everywhere, and so do the losses that a run is judged by.
+    pose: steer by people's skeletons too, drawn where they are, see `trainer.poses`; dropped as often as a channel. Off
+        by default: only a profile with a model of poses finds any, a run without any is refused, and what it is worth
+        on a full-size base was never measured. A run without it leaves behind what its parent has of poses.
     precision: of the base's frozen weights; the adapter's are float32. save_memory: compute activations twice.
     guidance, sampling_steps: of the samples that a run is judged by; more steps changed nothing that the eye sees on
         the small base. sweeps: how many control channels are tried on samples, twenty for each.
@@ -76,6 +79,7 @@ class LoraSettings:
     control_dropout: float = 0.15
     temporal: float = 1.0
     mask: Literal["none", "people"] = "none"
+    pose: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     save_memory: bool = False
     guidance: float = 2.0

@@ -1,17 +1,20 @@
 """How a student does at one moment: its losses on fixed noise, how it follows control, how it looks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from store.records import Json
 from trainer.cutting import CutSettings, cut_clip
-from trainer.evaluation import Sweep, flicker, likeness_gap, most_varied, sweep
+from trainer.dataset import TrainingClip
+from trainer.evaluation import Sweep, flicker, gain, likeness_gap, most_varied, sweep
 from trainer.families.base import Family, Generation
 from trainer.lora import Student, fixed_losses
 from trainer.material import Material, RunClips
 from trainer.measuring import Meter
+from trainer.poses import poses_shown
 
 _COMPARED_CLIPS = 24
 """Chosen: members, and others, that samples are compared with; a frame each."""
@@ -52,6 +55,50 @@ def worth_sweeping(material: Material, samples: np.ndarray, family: Family, n: i
     encoded, names = material.encoded, material.channels
     at = [i for i, name in enumerate(names) if 2 * sum(name in one for one in told) >= len(told)]
     return most_varied(encoded.values[:, at].numpy(), encoded.present[:, at].numpy(), [names[i] for i in at], n)
+
+
+def worth_of_poses(student: Student, material: Material, after: Standing) -> Json:
+    """How much lower the held-out loss is with the clips' own poses than without; None where none of them has one."""
+    encoded = material.encoded
+    at = [i for i, clip in enumerate(material.clips_of(material.held_out)) if encoded.posed[clip]]
+    if not at:
+        return {"pose_gain": None, "pose_gain_error": None}
+    rows = [material.held_out[i] for i in at]
+    improved = gain(after.held_out[at], fixed_losses(student, encoded, rows, with_poses=True), material.clips_of(rows))
+    return {"pose_gain": improved.mean, "pose_gain_error": improved.error}
+
+
+def draw_posed(
+    student: Student,
+    material: Material,
+    members: Sequence[TrainingClip],
+    how: Generation,
+    cut: CutSettings,
+    seeds: Sequence[int],
+) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Members' texts, and rows of media: poses of theirs, samples that these were asked of, and samples from the same
+    text and seed that no pose was asked of; one for each seed at most. Those that were never trained on come first.
+
+    Args:
+        members: in the order of the material's texts.
+    """
+    family, control = student.family, student.control
+    known = [(clip, text) for clip, text in zip(members, material.texts, strict=True) if clip.poses]
+    known = sorted(known, key=lambda one: one[0].clip_id in material.learned_from)[: len(seeds)]
+    if control is None or control.pose is None or not known:
+        return [], {}
+    square, texts, seeds = replace(cut, crop="square", per_clip=1), [text for _, text in known], seeds[: len(known)]
+    poses = [cut_clip(poses_shown(clip), family, square)[0] for clip, _ in known]
+    if family.media == "video":
+        shortest = min(len(pose) for pose in poses)
+        poses = [pose[:shortest] for pose in poses]
+        how = replace(how, n_frames=shortest)
+    frames_rgb = np.stack(poses)
+    asked = control.pose.by_latent(torch.from_numpy(frames_rgb).view(len(poses), -1, *frames_rgb.shape[-3:]))
+    absent = torch.zeros(len(poses), len(control.names))
+    with control.steer_rows(absent, absent, poses=(asked, torch.ones(len(poses)))):
+        posed = family.generate(texts, seeds, how)
+    return texts, {"pose": frames_rgb, "with it": posed, "without": family.generate(texts, seeds, how)}
 
 
 def likeness(meter: Meter, family: Family, clips: RunClips, cut: CutSettings, rows: Mapping[str, np.ndarray]) -> Json:

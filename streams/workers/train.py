@@ -23,7 +23,7 @@ from trainer.adapters import ADAPTER_FILE
 from trainer.card import Lineage
 from trainer.control import CONTROL_FILE
 from trainer.crew import Crew
-from trainer.dataset import PersonTrack, TrainingClip
+from trainer.dataset import PersonTrack, PoseTrack, TrainingClip
 from trainer.joining import join
 from trainer.leftovers import Leftovers
 from trainer.lora import Parent
@@ -91,7 +91,7 @@ def train(
     Raises:
         InputError: no member is open any more, or one was closed while training; also what `run_training` raises.
     """
-    footage = {row["clip_id"]: _training_clip(store, row) for row in store.clips.select(where="verdict = 'keep'")}
+    footage = {row["clip_id"]: training_clip(store, row) for row in store.clips.select(where="verdict = 'keep'")}
     parent = _parent_run(store, request)
     clips = RunClips(
         members=_open_members(store, request, footage),
@@ -154,7 +154,9 @@ def _open_members(store: Store, request: TrainingRequested, footage: Mapping[str
     return members
 
 
-def _training_clip(store: Store, row: ClipRow) -> TrainingClip:
+def training_clip(store: Store, row: ClipRow) -> TrainingClip:
+    """A row as the trainer takes it; media are read when they are asked for."""
+
     def load_frames() -> np.ndarray:
         return read_samples(store.media.read(row["samples_key"]), row["clip_id"]).frames_rgb
 
@@ -184,8 +186,22 @@ def _training_clip(store: Store, row: ClipRow) -> TrainingClip:
             PersonTrack(tuple(one["times_s"]), tuple(tuple(box) for box in one["boxes_xyxy"]))
             for one in row.get("people_tracks") or ()
         ),
+        poses=_poses(row),
         load_times=lambda: read_samples(store.media.read(row["samples_key"]), row["clip_id"]).frame_times_s,
         identities=tuple(sorted({one["identity"] for one in row["identity_ids"] or ()} - {None})),
+    )
+
+
+def _poses(row: ClipRow) -> tuple[PoseTrack, ...] | None:
+    tracks = row.get("pose_tracks")
+    if tracks is None:
+        return None
+    return tuple(
+        PoseTrack(
+            tuple(one["times_s"]), tuple(tuple((x, y, score) for x, y, score in sight) for sight in one["keypoints"])
+        )
+        for one in tracks
+        if one["times_s"]
     )
 
 

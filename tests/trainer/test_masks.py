@@ -95,6 +95,15 @@ def test_weights_are_of_the_latents_size_mean_one_and_higher_where_the_person_is
     assert middles[0] < middles[-1]
 
 
+def test_each_latent_weighs_by_its_own_frames_where_a_step_of_frames_has_several():
+    cut = CutSettings(resolution_px=64, crop="square", per_clip=1, frames=9, duration_s=1)
+    kind = family("video", 1, side_px=8, frame_step=8, step_latents=2, frame_rate=8.0)
+    weights = latent_weights(person(0), torch.zeros(1, 3, 16, 8, 8), kind, cut)[0, :, 0]
+    columns = torch.arange(8.0)
+    places = [((one - one.min()).sum(0) * columns).sum() / (one - one.min()).sum() for one in weights]
+    assert places[0] < places[1] < places[2]
+
+
 def test_a_clip_in_which_nobody_is_tracked_weighs_the_same_everywhere():
     cut = CutSettings(resolution_px=64, crop="square", per_clip=3, frames=9, duration_s=1)
     for clip in (made_clip(0, "red"), replace(person(0), load_times=lambda: np.arange(4) + 60.0)):

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainer.control import PoseProjector
 from trainer.families.comfyui import ComfyLayout
 from trainer.objectives import Objective
 
@@ -28,8 +29,10 @@ Targets = Literal["cross_attention", "conditioning"]
 class Rules:
     """What a base takes.
 
-    side_px: the sides of pictures are multiples of it. frame_step: videos have `frame_step * n + 1` frames.
-    frame_rate: that the base was trained at; None: not a video. rate_hz, channels: of sound.
+    side_px: the sides of pictures are multiples of it. frame_step, step_latents: videos have `frame_step * n + 1`
+    frames, of which come `step_latents * n + 1` latents. token_latents: so many of these, one after the other, are one
+    token; where their number is no multiple, the first is repeated. frame_rate: that the base was trained at; None: not
+    a video. rate_hz, channels: of sound.
     """
 
     side_px: int = 8
@@ -37,6 +40,13 @@ class Rules:
     frame_rate: float | None = None
     rate_hz: int = 0
     channels: int = 0
+    step_latents: int = 1
+    token_latents: int = 1
+
+    @property
+    def latent_frames(self) -> int:
+        """Frames of each latent but the first, which is of one."""
+        return self.frame_step // self.step_latents
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,8 @@ class Family(ABC):
     """Modules of the conditioning pathway, which get one too where a run asks for it; empty: there are none."""
     control_at: ClassVar[str]
     """Module of the denoiser whose output, an embedding of the time [N, ..., D], control is added to."""
+    pose_at: ClassVar[str | None] = None
+    """Module of the denoiser that makes tokens of noised latents, which poses are added to; None: none are."""
     text: ClassVar[Literal["conditioning", "caption"]] = "conditioning"
     """What of a clip its texts are: the short conditioning string, or the caption, for encoders that read sentences."""
     frame_axis: ClassVar[int] = 2
@@ -133,6 +145,13 @@ class Family(ABC):
         """D of the embedding that control is added to."""
         module = self.denoiser.get_submodule(self.control_at)
         return [one for one in module.modules() if isinstance(one, nn.Linear)][-1].out_features
+
+    def pose_projector(self) -> PoseProjector | None:
+        """One that does nothing yet; None where the family takes no poses."""
+        if self.pose_at is None:
+            return None
+        width = len(self.denoiser.get_submodule(self.pose_at).weight)
+        return PoseProjector(width, self.pose_at, self.rules.latent_frames, self.rules.token_latents)
 
     def loss(
         self,

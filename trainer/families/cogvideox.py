@@ -26,6 +26,7 @@ class CogVideoX(Family):
     conditioning: ClassVar[str] = r"transformer_blocks\.\d+\.norm[12]\.linear"
     """They scale and gate text and video by the time, and by control where there is any."""
     control_at: ClassVar[str] = "time_embedding"
+    pose_at: ClassVar[str | None] = "patch_embed.proj"
     comfy: ClassVar[Any] = ComfyLayout(
         {
             r"transformer_blocks\.(\d+)\.attn1\.to_([kv])": r"blocks.\1.\2",
@@ -56,6 +57,8 @@ class CogVideoX(Family):
         return Rules(
             side_px=pipeline.vae_scale_factor_spatial * config.patch_size,
             frame_step=step * (config.patch_size_t or 1),
+            step_latents=pipeline.vae.num_latent_frames_batch_size * (config.patch_size_t or 1),
+            token_latents=config.patch_size_t or 1,
             frame_rate=8.0 if config.patch_size_t is None else 16.0,
         )
 

@@ -36,6 +36,7 @@ class Flux(Family):
         r"context_embedder|time_text_embed\.text_embedder\.linear_[12]|transformer_blocks\.\d+\.norm1_context\.linear"
     )
     control_at: ClassVar[str] = "time_text_embed"
+    pose_at: ClassVar[str | None] = "x_embedder"
     comfy: ClassVar[Any] = ComfyLayout({"(.*)": r"\1"}, prefix="transformer.")
     """ComfyUI maps the names of diffusers itself, to parts of its merged layers too (`flux_to_diffusers`)."""
     text: ClassVar[Any] = "caption"

@@ -32,6 +32,7 @@ class HunyuanVideo(Family):
     )
     control_at: ClassVar[str] = "time_text_embed"
     """It returns a tuple, of which the first is the embedding."""
+    pose_at: ClassVar[str | None] = "x_embedder.proj"
     comfy: ClassVar[Any] = ComfyLayout(
         {
             r"transformer_blocks\.(\d+)\.attn\.add_([qkv])_proj": r"double_blocks.\1.txt_attn.qkv:\2",

@@ -34,6 +34,7 @@ class LTX(Family):
     """`attn1` is self-attention."""
     conditioning: ClassVar[str] = r"caption_projection\.linear_[12]|time_embed\.linear"
     control_at: ClassVar[str] = "time_embed.linear"
+    pose_at: ClassVar[str | None] = "proj_in"
     comfy: ClassVar[Any] = ComfyLayout(
         {r"time_embed\.linear": "adaln_single.linear", r"((transformer_blocks|caption_projection)\..*)": r"\1"}
     )
@@ -56,6 +57,8 @@ class LTX(Family):
             side_px=pipeline.vae_spatial_compression_ratio * pipeline.transformer_spatial_patch_size,
             frame_step=pipeline.vae_temporal_compression_ratio * pipeline.transformer_temporal_patch_size,
             frame_rate=FRAME_RATE,
+            step_latents=pipeline.transformer_temporal_patch_size,
+            token_latents=pipeline.transformer_temporal_patch_size,
         )
 
     @property

@@ -24,6 +24,7 @@ class StableDiffusion(Family):
     """`attn1` is the UNet's self-attention."""
     conditioning: ClassVar[str] = ""
     control_at: ClassVar[str] = "time_embedding"
+    pose_at: ClassVar[str | None] = "conv_in"
     comfy: ClassVar[Any] = ComfyLayout({"(.*)": r"\1"}, prefix="lora_unet_", is_kohya=True)
     """kohya trains the UNet of diffusers and keeps its names, which ComfyUI maps (`unet_to_diffusers`)."""
     recommended: ClassVar[Mapping[str, Any]] = {"rank": 16, "lr": 1e-4, "steps": 1500, "batch": 4, "resolution_px": 512}

@@ -29,6 +29,7 @@ class StableDiffusionXL(Family):
     conditioning: ClassVar[str] = r"add_embedding\.linear_[12]"
     """Of the pooled text and the sizes."""
     control_at: ClassVar[str] = "time_embedding"
+    pose_at: ClassVar[str | None] = "conv_in"
     comfy: ClassVar[Any] = ComfyLayout(
         {r"add_embedding\.linear_1": "label_emb.0.0", r"add_embedding\.linear_2": "label_emb.0.2", "(.*)": r"\1"},
         prefix="lora_unet_",

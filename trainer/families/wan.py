@@ -34,6 +34,7 @@ class Wan(Family):
     """`attn1` is self-attention."""
     conditioning: ClassVar[str] = r"condition_embedder\.(text_embedder\.linear_[12]|time_proj)"
     control_at: ClassVar[str] = "condition_embedder.time_proj"
+    pose_at: ClassVar[str | None] = "patch_embedding"
     comfy: ClassVar[Any] = ComfyLayout(
         {
             r"blocks\.(\d+)\.attn2\.to_([qkv])": r"blocks.\1.cross_attn.\2",

@@ -157,6 +157,79 @@ def test_control_changes_nothing_at_first_and_can_be_learnt_and_loaded(family, b
         assert torch.equal(batch.predict(fresh), steered)
 
 
+def posed(family: Family) -> ControlProjector:
+    """A projector of poses alone, attached, that adds to each token what is at its place."""
+    torch.manual_seed(0)
+    projector = ControlProjector((), family.control_width, family.control_at, pose=family.pose_projector())
+    with torch.no_grad():
+        for layer in (projector.pose.into, projector.pose.around):
+            at_place = layer.weight[:, :, 1, 1].clone()
+            layer.weight.zero_()[:, :, 1, 1] = at_place
+    projector.attach(family.denoiser)
+    return projector
+
+
+def test_poses_change_nothing_at_first_or_where_there_is_none_and_can_be_learnt_and_loaded(
+    family, base, example, tmp_path
+):
+    if family.pose_at is None:
+        assert family.media == "sound"
+        assert family.pose_projector() is None
+        return
+    batch, media = Batch(family, example), example.media()
+    untouched, drawn = batch.predict(), family.generate(example.TEXTS, (3, 4), example.HOW)
+    projector = posed(family)
+    frames = torch.from_numpy(media).view(len(media), -1, *media.shape[-3:])
+    nothing, rows = torch.zeros(2, 0), projector.pose.by_latent(frames)
+    with projector.steer_rows(nothing, nothing, poses=(rows, torch.ones(2))):
+        assert torch.equal(batch.predict(), untouched)
+        losses = trained(batch, list(projector.parameters()))
+        assert losses[-1] < losses[0]
+        steered = batch.predict()
+    assert torch.equal(batch.predict(), untouched)
+    with projector.steer_rows(nothing, nothing, poses=(rows, torch.tensor([0.0, 1.0]))):
+        first, second = batch.predict()
+    assert torch.equal(first, untouched[0])
+    assert torch.allclose(second, steered[1], atol=1e-6)
+    projector.save(tmp_path)
+    fresh = open_base(base, "cpu")
+    loaded = load_control(tmp_path, fresh.pipeline)
+    with loaded.steer_rows(nothing, nothing, poses=(rows, torch.ones(2))):
+        assert torch.equal(batch.predict(fresh), steered)
+    with loaded.steer(pose=media[0], strength=20.0):
+        assert not np.array_equal(fresh.generate(example.TEXTS, (3, 4), example.HOW), drawn)
+    assert np.array_equal(fresh.generate(example.TEXTS, (3, 4), example.HOW), drawn)
+
+
+def test_a_pose_changes_what_is_at_its_place_and_at_its_time(family, example):
+    if family.pose_at is None:
+        return
+    batch, projector = Batch(family, example), posed(family)
+    torch.nn.init.normal_(projector.pose.out.weight, std=0.1)
+    shape = example.media()[0].shape
+
+    def moved(axis: int = 0, at: slice = slice(0, 0)) -> torch.Tensor:
+        """How far white in this part of the frames moves the prediction from what it is for black ones."""
+        frames = np.zeros(shape, np.uint8)
+        with projector.steer(pose=frames):
+            nobody = batch.predict()
+        np.moveaxis(frames, axis, 0)[at] = 255
+        with projector.steer(pose=frames):
+            return (batch.predict() - nobody).square()
+
+    assert moved().sum() == 0.0
+    for axis in (-3, -2):  # Height and width, and then those of latents.
+        middle = shape[axis] // 2
+        if middle < family.rules.side_px:
+            continue  # One token is as high as the picture.
+        for part, is_second in ((slice(0, middle), 0), (slice(middle, None), 1)):
+            halves = [half.sum() for half in moved(axis, part).chunk(2, dim=axis + 1)]
+            assert halves[is_second] > 1.3 * halves[1 - is_second]
+    if family.media == "video":
+        of_latent = moved(0, slice(-1, None)).transpose(0, family.frame_axis).flatten(1).sum(1)
+        assert of_latent.argmax() == len(of_latent) - 1
+
+
 def test_training_draws_times_of_little_noise_and_of_much(family, example):
     objective = family.objective
     signal, noise = objective.scales(objective.spread_times(Batch(family, example).latents, 8))
@@ -193,7 +266,7 @@ def strong_adapter(family: Family, targets: Targets, folder: Path) -> Path:
 def test_the_lines_on_its_card_load_the_adapter(family, base, example, tmp_path):
     batch = Batch(family, example)
     strong_adapter(family, "cross_attention", tmp_path)
-    told = {"pipeline": example.PIPELINE, "denoiser": family.denoiser_name, "channels": []}
+    told = {"pipeline": example.PIPELINE, "denoiser": family.denoiser_name, "channels": [], "pose": False}
     known = {"base_folder": base.folder, "folder": tmp_path}
     exec(loading(told), known)
     assert torch.allclose(batch.predict(type(family)(known["pipeline"])), batch.predict(), atol=1e-6)
