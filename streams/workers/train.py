@@ -30,6 +30,21 @@ from trainer.lora import Parent
 from trainer.material import RunClips
 from trainer.run import Workplace, run_training
 
+_READ = (
+    *(
+        "video_id",
+        "source",
+        "licence",
+        "conditioning",
+        "caption",
+        "alternatives",
+        "control",
+        "samples_key",
+        "media_key",
+    ),
+    *("held_for", "identity_ids", "people_tracks", "pose_tracks"),
+)
+"""What a run reads of a clip's row, most of which is vectors; some columns are not in every profile."""
 _TELL_EVERY_S = 0.5
 """Chosen: a record of progress twice a second is enough for a bar."""
 
@@ -91,7 +106,9 @@ def train(
     Raises:
         InputError: no member is open any more, or one was closed while training; also what `run_training` raises.
     """
-    footage = {row["clip_id"]: training_clip(store, row) for row in store.clips.select(where="verdict = 'keep'")}
+    read = [name for name in _READ if name in store.clips.schema.names]
+    kept = store.clips.select(where="verdict = 'keep'", columns=read)
+    footage = {row["clip_id"]: training_clip(store, row) for row in kept}
     parent = _parent_run(store, request)
     clips = RunClips(
         members=_open_members(store, request, footage),
