@@ -153,14 +153,14 @@ class PoseProjector(_Added):
 
 
 class ControlProjector(_Added):
-    """B (silu(A [v p, p]) - silu(A 0)), added to a model's embedding of the time; and poses, where it has them.
+    """B (silu(A [v p, p]) - silu(A 0)), added to what a model makes of the time, or of latents; and poses, where it has them.
 
     B starts at zero, so that training starts from the model as it is (as in ControlNet, Zhang et al., arXiv
     2302.05543); the subtraction keeps absent channels without any effect for ever.
 
     Args:
         names: of the channels; there may be none.
-        width: of the embedding that it is added to.
+        width: of what it is added to.
         module: path, inside the denoiser, of the module whose output that is.
         pose: what adds poses.
     """

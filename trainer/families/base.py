@@ -79,7 +79,8 @@ class Family(ABC):
     conditioning: ClassVar[str]
     """Modules of the conditioning pathway, which get one too where a run asks for it; empty: there are none."""
     control_at: ClassVar[str]
-    """Module of the denoiser whose output, an embedding of the time [N, ..., D], control is added to."""
+    """Module of the denoiser whose output [N, ..., D] control is added to: it reaches all of a sample, as the embedding
+    of the time does that scales and shifts every layer."""
     pose_at: ClassVar[str | None] = None
     """Module of the denoiser that makes tokens of noised latents, which poses are added to; None: none are."""
     text: ClassVar[Literal["conditioning", "caption"]] = "conditioning"
@@ -142,7 +143,7 @@ class Family(ABC):
 
     @property
     def control_width(self) -> int:
-        """D of the embedding that control is added to."""
+        """D of what control is added to."""
         module = self.denoiser.get_submodule(self.control_at)
         return [one for one in module.modules() if isinstance(one, nn.Linear)][-1].out_features
 
