@@ -153,7 +153,7 @@ class PoseProjector(_Added):
 
 
 class ControlProjector(_Added):
-    """B (silu(A [v p, p]) - silu(A 0)), added to what a model makes of the time or of latents; and poses, if it has them.
+    """B (silu(A [v p, p]) - silu(A 0)), added to what a model makes of the time or of latents; also adds poses.
 
     B starts at zero, so that training starts from the model as it is (as in ControlNet, Zhang et al., arXiv
     2302.05543); the subtraction keeps absent channels without any effect for ever.
