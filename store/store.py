@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from store.clips import ClipTable
-from store.errors import SettingsError
+from store.errors import Conflict, SettingsError
 from store.files import replacing
 from store.lock import hold
 from store.media import MediaStore
@@ -34,6 +35,8 @@ DOCUMENTS = (
 )
 """Names of the small tables."""
 _CHOSEN = "store.json"
+_OPENING_S = 10.0
+"""Others are waited for so long; one takes a second or two. Chosen."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,10 @@ class Store:
             media: other media storage than the folder's.
         """
         database = connect(f"{folder}/{tables}")
-        # One process at a time: LanceDB refuses one of two that make the same table, column or index.
-        with hold(Path(folder, f"{tables}.opening")):
+        with ExitStack() as held:
+            # One process at a time: LanceDB refuses one of two that make the same table, column or index.
+            with suppress(Conflict):  # one that was stopped while it opened keeps nobody out
+                held.enter_context(hold(Path(folder, f"{tables}.opening"), _OPENING_S))
             return cls(
                 folder=Path(folder),
                 clips=ClipTable(database, columns),
