@@ -4,7 +4,8 @@ PYTHON ?= python3.11
 RUN := .venv/bin/python
 # A file's tests stay together: they share what is costly to make. Left to itself xdist starts the files of few tests
 # last, which are the longest here, and one process would end alone.
-TEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Threads of BLAS and OpenMP that wait for a core which another process has took up to three times the time.
+TEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check format env bench clean
 
