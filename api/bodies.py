@@ -26,6 +26,13 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Decided(Body):
+    """Who decides, and why."""
+
+    by: Name = Field(examples=["Ada"])
+    reason: Name = Field(examples=["its hands are better, whatever the loss says"])
+
+
 class Problem(BaseModel):
     """Why a request was refused."""
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from api.commands.decisions import By, Reason, print_entered
+from api.commands.decisions import By, Reason, decide
 from api.commands.output import DEFAULT_URL, AsJson, Url, fail, grid, local, service, show, size, text
 from store.errors import InputError
 from store.records import Json
@@ -44,13 +44,13 @@ def show_(adapter: Adapter, url: Url = DEFAULT_URL, as_json: AsJson = False) -> 
 @app.command()
 def promote(adapter: Adapter, by: By, reason: Reason, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Put an adapter into use, whatever its evaluation said: the next runs go on from it."""
-    _decide("promote", adapter, by, reason, url, as_json)
+    decide(f"/adapters/{adapter}/promote", by, reason, url, as_json)
 
 
 @app.command()
 def retire(adapter: Adapter, by: By, reason: Reason, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Take an adapter out of use: the one that was in use before it is again."""
-    _decide("retire", adapter, by, reason, url, as_json)
+    decide(f"/adapters/{adapter}/retire", by, reason, url, as_json)
 
 
 @app.command()
@@ -75,11 +75,6 @@ def fetch(
                 raise InputError(told) from error
     files = {name: (folder / Path(name).name).stat().st_size for name in found["artefacts"]}
     show({"adapter": found["name"], "folder": str(folder), "files": files}, as_json, _print_fetched)
-
-
-def _decide(verb: str, adapter: str, by: str, reason: str, url: str, as_json: bool) -> None:
-    with service(url, as_json) as client:
-        show(client.post(f"/adapters/{adapter}/{verb}", by=by, reason=reason), as_json, print_entered)
 
 
 def _nothing(found: Json) -> Json:

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from api.commands.decisions import By, Reason, print_entered
+from api.commands.decisions import By, Reason, decide
 from api.commands.output import DEFAULT_URL, AsJson, Url, grid, service, show, text
 from store.records import Json
 
@@ -48,8 +48,7 @@ def annotate(
 
 def calibrate(by: By, reason: Reason, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Have the control vectors measured by the quantiles of the dataset as it is now, until the next time."""
-    with service(url, as_json) as client:
-        show(client.post("/calibrations", by=by, reason=reason), as_json, print_entered)
+    decide("/calibrations", by, reason, url, as_json)
 
 
 def _print(console: Console, answer: Json) -> None:

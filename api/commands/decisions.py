@@ -29,6 +29,12 @@ class Removable(StrEnum):
     IDENTITY = "identity"
 
 
+def decide(path: str, by: str, reason: str, url: str, as_json: bool) -> None:
+    """Send a decision that is nothing but who and why, and print what became of it."""
+    with service(url, as_json) as client:
+        show(client.post(path, by=by, reason=reason), as_json, print_entered)
+
+
 def release(
     source: Annotated[str, typer.Argument(help="The source's name.")],
     by: By,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from api.commands.decisions import By, Reason, print_entered
+from api.commands.decisions import By, Reason, decide
 from api.commands.output import DEFAULT_URL, AsJson, Url, counts, grid, service, show, text
 from store.records import Json
 
@@ -28,8 +28,7 @@ def answer(
     as_json: AsJson = False,
 ) -> None:
     """Answer an alarm: new footage is compared with that of now from here on."""
-    with service(url, as_json) as client:
-        show(client.post(f"/curation/drift/{alarm}/answer", by=by, reason=reason), as_json, print_entered)
+    decide(f"/curation/drift/{alarm}/answer", by, reason, url, as_json)
 
 
 def _print(console: Console, answer: list[Json]) -> None:

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from api.commands.decisions import By, Reason, print_entered
+from api.commands.decisions import By, Reason, decide
 from api.commands.following import ENDED, follow_run, run_to_follow
 from api.commands.output import DEFAULT_URL, REFUSED, AsJson, Url, grid, service, show, text
 from store.records import Json
@@ -46,19 +46,19 @@ def plan(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
 @app.command()
 def pause(run: Run, by: By, reason: Reason, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Stop a run where it is, or keep it from starting; its device is free until it is resumed."""
-    _decide("pause", run, by, reason, url, as_json)
+    decide(f"/training/{run}/pause", by, reason, url, as_json)
 
 
 @app.command()
 def cancel(run: Run, by: By, reason: Reason, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """End a run for good: it is not asked for again with the same clips until a person does."""
-    _decide("cancel", run, by, reason, url, as_json)
+    decide(f"/training/{run}/cancel", by, reason, url, as_json)
 
 
 @app.command()
 def resume(run: Run, by: By, reason: Reason, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Let a paused run go on from its last checkpoint."""
-    _decide("resume", run, by, reason, url, as_json)
+    decide(f"/training/{run}/resume", by, reason, url, as_json)
 
 
 @app.command()
@@ -77,11 +77,6 @@ def watch(
         show(ended, as_json, _print_ended)
     if ended["status"] != ENDED[0]:
         raise typer.Exit(REFUSED)
-
-
-def _decide(verb: str, run: str, by: str, reason: str, url: str, as_json: bool) -> None:
-    with service(url, as_json) as client:
-        show(client.post(f"/training/{run}/{verb}", by=by, reason=reason), as_json, print_entered)
 
 
 def _print_run(console: Console, answer: Json) -> None:

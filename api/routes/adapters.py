@@ -7,7 +7,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, Field
 
-from api.bodies import ENTERED, Body, Entered, Name, enter, problems
+from api.bodies import ENTERED, Decided, Entered, enter, problems
 from api.service import Given, Service
 from store import registry
 from store.errors import Conflict
@@ -54,13 +54,6 @@ class Adapter(BaseModel):
     withdrawn_because: str | None
     artefacts: list[str]
     """Names of its files: GET /training/{run_id}/artefacts/{name} gives them."""
-
-
-class Decided(Body):
-    """Who decides, and why."""
-
-    by: Name = Field(examples=["Ada"])
-    reason: Name = Field(examples=["its hands are better, whatever the loss says"])
 
 
 @router.get("")

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from api.bodies import ENTERED, Body, Entered, Name, enter, problems
+from api.bodies import ENTERED, Body, Decided, Entered, Name, enter, problems
 from api.routes.concepts import concept_document
 from api.service import Given, Service
 from store.errors import Conflict, NotFound
@@ -37,13 +37,6 @@ class RunRequest(Body):
     stage: Literal["A", "B"] = "A"
     """Both go on from stage A's adapter in use; where there is none, A starts from nothing."""
     by: Name = "an operator"
-
-
-class Decided(Body):
-    """Who pauses, cancels or resumes a run, and why."""
-
-    by: Name = Field(examples=["Ada"])
-    reason: Name = Field(examples=["the machine is needed until tonight"])
 
 
 class PlannedRun(BaseModel):
