@@ -16,6 +16,7 @@ absent, the model is unchanged. Where poses were trained, `cliploom_skeletons.py
 
 import json
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -30,7 +31,7 @@ from torch.nn.functional import adaptive_avg_pool3d, pixel_unshuffle, silu
 CONTROL_FILE = "control_projector.safetensors"
 
 
-class _Added(nn.Module):
+class _Added(nn.Module, ABC):
     """Adds something to the output of a module of the denoiser, while it is asked to.
 
     Args:
@@ -62,8 +63,9 @@ class _Added(nn.Module):
         finally:
             self._asked = before
 
+    @abstractmethod
     def _add(self, _: nn.Module, __: Any, output: Any) -> Any:
-        raise NotImplementedError
+        """The module's output with what is asked for; a forward hook."""
 
 
 class PoseProjector(_Added):

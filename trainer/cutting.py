@@ -1,6 +1,6 @@
 """From clips to pieces that a base takes: frames of pictures, windows of videos, stretches of sound, in a few sizes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -52,6 +52,16 @@ def cut_clip(clip: TrainingClip, family: Family, settings: CutSettings) -> np.nd
     starts = spread(len(loaded) - length + 1, settings.per_clip)
     frames = {row: fitted(loaded[row], width, height) for start in starts for row in range(start, start + length)}
     return np.stack([[frames[row] for row in range(start, start + length)] for start in starts])
+
+
+def cut_one_of_each(clips: Sequence[TrainingClip], family: Family, settings: CutSettings) -> np.ndarray:
+    """A piece of each clip, square, to be shown beside samples; videos are as long as the shortest."""
+    square = replace(settings, crop="square", per_clip=1)
+    pieces = [cut_clip(clip, family, square)[0] for clip in clips]
+    if family.media == "video":
+        shortest = min(len(piece) for piece in pieces)
+        pieces = [piece[:shortest] for piece in pieces]
+    return np.stack(pieces)
 
 
 def redrawn(clip: TrainingClip, draw: Callable[[int, int, float], np.ndarray]) -> TrainingClip:

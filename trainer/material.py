@@ -89,16 +89,7 @@ def gather(
         SettingsError: people are to weigh more or to be posed, and the family's media show none; or poses are to steer,
             and none is known.
     """
-    if settings.mask == "people" and family.media == "sound":
-        raise SettingsError(
-            f"LoRA setting mask is 'people', and a {family.pipeline_class.__name__} makes sound, which shows nobody;"
-            " leave mask out, or name a base of pictures or videos"
-        )
-    if settings.pose and family.pose_at is None:
-        raise SettingsError(
-            f"LoRA setting pose is true, and a {family.pipeline_class.__name__} makes sound, which shows nobody;"
-            " leave pose out, or name a base of pictures or videos"
-        )
+    _refuse_people_in_sound(settings, family)
     fresh, replayed = split_replay(clips.members, clips.earlier, request.stage)
     used = {clip.clip_id: clip for clip in (*clips.members, *(replayed if settings.replay > 0.0 else ()))}
     every = list(used.values())
@@ -141,6 +132,19 @@ def gather(
         channels=channels,
         texts=tuple(texts[0][0] for clip, texts in zip(every, texts_of, strict=True) if clip.clip_id in members),
     )
+
+
+def _refuse_people_in_sound(settings: LoraSettings, family: Family) -> None:
+    """Raises SettingsError: people are to weigh more or to be posed, and the family's media show none."""
+    for name, asked, is_unfit in (
+        ("mask", "'people'", settings.mask == "people" and family.media == "sound"),
+        ("pose", "true", settings.pose and family.pose_at is None),
+    ):
+        if is_unfit:
+            raise SettingsError(
+                f"LoRA setting {name} is {asked}, and a {family.pipeline_class.__name__} makes sound, which shows"
+                f" nobody; leave {name} out, or name a base of pictures or videos"
+            )
 
 
 def _channels(clips: Sequence[TrainingClip], settings: LoraSettings, parents: Sequence[str]) -> tuple[str, ...]:

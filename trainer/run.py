@@ -22,7 +22,7 @@ from trainer.bases import Base, find_base
 from trainer.card import Lineage, write_card
 from trainer.control import ControlProjector, load_control, read_control
 from trainer.crew import Crew
-from trainer.cutting import cut_clip, size_of
+from trainer.cutting import cut_one_of_each, size_of
 from trainer.dataset import refuse_unfit
 from trainer.encoded import Kept
 from trainer.evaluation import drift, gain, judge, neutral_samples
@@ -243,12 +243,7 @@ class _Run:
     def _footage(self, family: Family, material: Material, texts: Sequence[str]) -> np.ndarray:
         """A piece of the first member that bears each text, of the size of what is drawn."""
         members = [self.clips.members[material.texts.index(text)] for text in texts]
-        square = replace(self.settings.cut, crop="square", per_clip=1)
-        pieces = [cut_clip(member, family, square)[0] for member in members]
-        if family.media == "video":
-            shortest = min(len(piece) for piece in pieces)
-            pieces = [piece[:shortest] for piece in pieces]
-        return np.stack(pieces)
+        return cut_one_of_each(members, family, self.settings.cut)
 
     def _header(self) -> dict[str, Any]:
         """What the adapter file says of itself."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from store.records import Json
-from trainer.cutting import CutSettings, cut_clip
+from trainer.cutting import CutSettings, cut_clip, cut_one_of_each
 from trainer.dataset import TrainingClip
 from trainer.evaluation import Sweep, flicker, gain, likeness_gap, most_varied, sweep
 from trainer.families.base import Family, Generation
@@ -87,16 +87,13 @@ def draw_posed(
     known = sorted(known, key=lambda one: one[0].clip_id in material.learned_from)[: len(seeds)]
     if control is None or control.pose is None or not known:
         return [], {}
-    square, texts, seeds = replace(cut, crop="square", per_clip=1), [text for _, text in known], seeds[: len(known)]
-    poses = [cut_clip(poses_shown(clip), family, square)[0] for clip, _ in known]
+    texts, seeds = [text for _, text in known], seeds[: len(known)]
+    frames_rgb = cut_one_of_each([poses_shown(clip) for clip, _ in known], family, cut)
     if family.media == "video":
-        shortest = min(len(pose) for pose in poses)
-        poses = [pose[:shortest] for pose in poses]
-        how = replace(how, n_frames=shortest)
-    frames_rgb = np.stack(poses)
-    asked = control.pose.by_latent(torch.from_numpy(frames_rgb).view(len(poses), -1, *frames_rgb.shape[-3:]))
-    absent = torch.zeros(len(poses), len(control.names))
-    with control.steer_rows(absent, absent, poses=(asked, torch.ones(len(poses)))):
+        how = replace(how, n_frames=frames_rgb.shape[1])
+    asked = control.pose.by_latent(torch.from_numpy(frames_rgb).view(len(known), -1, *frames_rgb.shape[-3:]))
+    absent = torch.zeros(len(known), len(control.names))
+    with control.steer_rows(absent, absent, poses=(asked, torch.ones(len(known)))):
         posed = family.generate(texts, seeds, how)
     return texts, {"pose": frames_rgb, "with it": posed, "without": family.generate(texts, seeds, how)}
 
