@@ -31,18 +31,8 @@ from trainer.material import RunClips
 from trainer.run import Workplace, run_training
 
 _READ = (
-    *(
-        "video_id",
-        "source",
-        "licence",
-        "conditioning",
-        "caption",
-        "alternatives",
-        "control",
-        "samples_key",
-        "media_key",
-    ),
-    *("held_for", "identity_ids", "people_tracks", "pose_tracks"),
+    *("video_id", "source", "licence", "held_for", "samples_key", "media_key"),
+    *("conditioning", "caption", "alternatives", "control", "identity_ids", "people_tracks", "pose_tracks"),
 )
 """What a run reads of a clip's row, most of which is vectors; some columns are not in every profile."""
 _TELL_EVERY_S = 0.5

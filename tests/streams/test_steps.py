@@ -476,6 +476,20 @@ async def test_a_restarted_scheduler_knows_what_was_asked_for(named: Store) -> N
     assert once_more == [], "what was decided before is not told again"
 
 
+def _succeeded(run_id: str, clock: Clock, **metrics: object) -> TrainingFinished:
+    """The end of a run of twelve clips."""
+    return TrainingFinished(
+        run_id=run_id,
+        concept="calm",
+        status="succeeded",
+        reason="",
+        artefacts={},
+        metrics={"n_clips": 12} | metrics,
+        clip_ids=(),
+        finished_at=clock.now,
+    )
+
+
 async def test_the_next_concept_is_trained_when_a_run_has_ended(named: Store) -> None:
     clock, published = Clock(), Published()
     step = Schedule(named, clock)
@@ -483,16 +497,7 @@ async def test_the_next_concept_is_trained_when_a_run_has_ended(named: Store) ->
     clock.now += timedelta(seconds=11)
     await step.idle(published)
     (first,) = published.of(TrainingRequested)
-    ended = TrainingFinished(
-        run_id=first.key,
-        concept="calm",
-        status="succeeded",
-        reason="",
-        artefacts={},
-        metrics={"n_clips": 12},
-        clip_ids=(),
-        finished_at=clock.now,
-    )
+    ended = _succeeded(first.key, clock)
     await step.process([ended], published)
     clock.now += timedelta(seconds=11)
     await step.idle(published)
@@ -528,16 +533,7 @@ async def test_stage_b_waits_until_an_adapter_is_put_into_use(named: Store) -> N
     clock.now += timedelta(seconds=11)
     await step.idle(published)
     (first,) = published.of(TrainingRequested)
-    ended = TrainingFinished(
-        run_id=first.key,
-        concept="calm",
-        status="succeeded",
-        reason="",
-        artefacts={},
-        metrics={"n_clips": 12, "promoted": False},
-        clip_ids=(),
-        finished_at=clock.now,
-    )
+    ended = _succeeded(first.key, clock, promoted=False)
     View(named).apply([pure, *published, ended])
     clock.now += timedelta(hours=1)
     await step.idle(published)
