@@ -1,5 +1,6 @@
 """Every topic: what it carries, how it is keyed, spread and kept."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ from store.records import (
 _DAY_MS = 24 * 3600 * 1000
 _FOREVER_MS = -1
 _MOST_COPIES = 3
+_LOOK_EVERY_S = 0.2
 LONGEST_MESSAGE_BYTES = 4 << 20
 
 
@@ -155,15 +157,12 @@ def prepare_topics(
     """
     admin = AdminClient(kafka.librdkafka())
     try:
-        cluster = admin.list_topics(timeout=timeout_s)
+        cluster, configs = _found(admin, topics, timeout_s)
         copies = options.copies or min(_MOST_COPIES, len(cluster.brokers))
-        known = [topic for topic in topics if topic.name in cluster.topics]
-        resources = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in known]
-        described = admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}
-        configs = {resource.name: future.result() for resource, future in described.items()}
         faults = [
             fault
-            for topic in known
+            for topic in topics
+            if topic.name in configs
             for fault in _faults(topic, cluster.topics[topic.name], configs[topic.name], copies, options)
         ]
         if faults:
@@ -190,6 +189,25 @@ def prepare_topics(
             f"broker {kafka.address} did not create the topics: {error}; is it up, may we create topics?"
         ) from error
     return [topic.topic for topic in wanted]
+
+
+def _found(admin: AdminClient, topics: Sequence[Topic], timeout_s: float) -> tuple[Any, dict[str, Any]]:
+    """The cluster, and the configurations by name of those of the topics that it holds.
+
+    A topic that another worker makes just now may be listed by one broker and not known yet to the one that is
+    asked for its configuration: both are asked again then.
+    """
+    until = time.monotonic() + timeout_s
+    while True:
+        cluster = admin.list_topics(timeout=timeout_s)
+        resources = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics if topic.name in cluster.topics]
+        described = admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}
+        try:
+            return cluster, {resource.name: future.result() for resource, future in described.items()}
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART or time.monotonic() > until:
+                raise
+        time.sleep(_LOOK_EVERY_S)
 
 
 def _partitions(topic: Topic, options: TopicOptions) -> int:

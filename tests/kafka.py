@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,9 +76,18 @@ class Kafka:
         groups = [group.group_id for group in admin.list_consumer_groups().result().valid]
         for future in (admin.delete_consumer_groups(groups) if groups else {}).values():
             future.exception()
-        topics = [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]
+        topics = self._topics(admin)
         for future in (admin.delete_topics(topics, operation_timeout=30) if topics else {}).values():
             future.result()
+        # A broker lists deleted topics for a moment: what starts then takes them for there.
+        until = time.monotonic() + 30
+        while self._topics(admin):
+            assert time.monotonic() < until, f"{self._inner} still lists deleted topics"
+            time.sleep(0.05)
+
+    @staticmethod
+    def _topics(admin: AdminClient) -> list[str]:
+        return [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]
 
     def end(self) -> None:
         """End every node."""
