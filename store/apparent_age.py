@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.records import Decision, Json
 
 AGE_MODELS = "age."

@@ -1,6 +1,5 @@
 """The clip table: one row per clip, with its measurements, annotation, place among the others and verdict."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -12,172 +11,13 @@ from lancedb.db import DBConnection
 from lancedb.index import FTS, HnswSq
 from lancedb.table import Table
 
+from store.clip_columns import ClipRow, clip_fields, decoded, encoded, json_columns
 from store.errors import InputError, NotFound
-from store.records import Annotation, Clip, ClipCurated, Column, IdentityLinked, Reasoning, Spent
+from store.records import Column
 from store.tables import free_old_versions, key_field, open_table, purge, sql_in, upsert
 
-ClipRow = dict[str, Any]
-"""A row as plain Python values, by column name; JSON columns are parsed."""
-
-_TYPES = {
-    "float": pa.float32(),
-    "int": pa.int64(),
-    "text": pa.string(),
-    "curve": pa.list_(pa.float32()),
-    "json": pa.string(),
-}
-_FIXED = (
-    # where it comes from
-    pa.field("video_id", pa.string()),
-    pa.field("source", pa.string()),
-    pa.field("licence", pa.string()),
-    pa.field("shot", pa.int32()),
-    pa.field("start_pts", pa.int64()),
-    pa.field("end_pts", pa.int64()),
-    pa.field("time_base", pa.list_(pa.int64(), 2)),
-    pa.field("start_s", pa.float64()),
-    pa.field("duration_s", pa.float64()),
-    # its media
-    pa.field("width", pa.int32()),
-    pa.field("height", pa.int32()),
-    pa.field("fps", pa.list_(pa.int64(), 2)),
-    pa.field("n_frames", pa.int32()),
-    pa.field("has_audio", pa.bool_()),
-    pa.field("media_key", pa.string()),
-    pa.field("strip_key", pa.string()),
-    pa.field("samples_key", pa.string()),
-    pa.field("segment_recipe", pa.string()),
-    # what was measured (the profile's columns follow) and how
-    pa.field("recipes", pa.string()),
-    pa.field("failed", pa.string()),
-    # annotation (the attribute columns follow)
-    pa.field("readings", pa.string()),
-    pa.field("origins", pa.string()),
-    pa.field("conditioning", pa.string()),
-    pa.field("alternatives", pa.string()),
-    pa.field("caption", pa.string()),
-    pa.field("temporal", pa.string()),
-    pa.field("affect", pa.string()),
-    pa.field("control", pa.string()),
-    pa.field("engine", pa.string()),
-    pa.field("annotation_recipe", pa.string()),
-    # what the annotation was distilled from
-    pa.field("trace", pa.string()),
-    pa.field("checks", pa.string()),
-    pa.field("contradiction", pa.float32()),
-    pa.field("is_contradicted", pa.bool_()),
-    pa.field("reason_limit", pa.float64()),
-    pa.field("reason_recipe", pa.string()),
-    pa.field("reason_rounds", pa.int32()),
-    pa.field("reason_failed", pa.string()),
-    pa.field("reason_seconds", pa.float64()),
-    pa.field("reason_prompt_tokens", pa.int64()),
-    pa.field("reason_answer_tokens", pa.int64()),
-    pa.field("reason_cost", pa.float64()),
-    # place among the others
-    pa.field("cluster", pa.int32()),
-    pa.field("cluster_probability", pa.float32()),
-    pa.field("outlier_score", pa.float32()),
-    pa.field("is_outlier", pa.bool_()),
-    pa.field("margin", pa.float32()),
-    pa.field("is_boundary", pa.bool_()),
-    pa.field("next_cluster", pa.int32()),
-    pa.field("by_modality", pa.string()),
-    pa.field("sample_threshold", pa.float64()),
-    pa.field("settled", pa.int64()),
-    pa.field("copies", pa.string()),
-    pa.field("is_keeper", pa.bool_()),
-    pa.field("curation_recipe", pa.string()),
-    pa.field("pivots", pa.string()),
-    # who is seen
-    pa.field("identity_ids", pa.string()),
-    pa.field("identity_recipe", pa.string()),
-    # what was decided
-    pa.field("stage", pa.string()),
-    pa.field("dead", pa.string()),
-    pa.field("review", pa.string()),
-    pa.field("verdict", pa.string()),
-    pa.field("held_for", pa.list_(pa.string())),
-    pa.field("decisions", pa.string()),
-)
-_FIXED_JSON = frozenset(
-    {
-        "recipes",
-        "failed",
-        "readings",
-        "origins",
-        "alternatives",
-        "temporal",
-        "affect",
-        "control",
-        "trace",
-        "checks",
-        "by_modality",
-        "pivots",
-        "identity_ids",
-        "review",
-        "decisions",
-    }
-)
 _VECTOR_INDEX_ROWS = 5_000
 """Below this a scan takes milliseconds (3.7 ms at 1,000 rows, 418 ms at 1,000,000)."""
-
-
-def segmented_columns(clip: Clip) -> ClipRow:
-    """What `clips.segmented` says of a clip, as columns."""
-    row = clip.model_dump(exclude={"recipe"})
-    return row | {"start_s": clip.start_s, "duration_s": clip.duration_s, "segment_recipe": clip.recipe}
-
-
-def clip_of(row: ClipRow) -> Clip:
-    """The clip that a row with media holds: the inverse of `segmented_columns`."""
-    fields = {name: row[name] for name in Clip.model_fields if name != "recipe"}
-    return Clip.model_validate(fields | {"recipe": row["segment_recipe"]})
-
-
-def annotation_columns(annotation: Annotation, recipe: str) -> ClipRow:
-    """What an annotation says of a clip, as columns; each attribute is a column of its own."""
-    body = annotation.model_dump(mode="json")
-    attributes = body.pop("attributes")
-    return attributes | body | {"annotation_recipe": recipe}
-
-
-def reasoning_columns(reasoning: Reasoning | None) -> ClipRow:
-    """What an annotation was distilled from, as columns; all None for one of before reasoning was kept."""
-    own, spent = ("trace", "checks", "contradiction", "is_contradicted"), tuple(Spent.model_fields)
-    if reasoning is None:
-        return dict.fromkeys((*own, *(f"reason_{name}" for name in ("limit", "recipe", "rounds", "failed", *spent))))
-    body = reasoning.model_dump(mode="json", include=set(own))
-    told: ClipRow = {"limit": reasoning.limit, "recipe": reasoning.recipe}
-    told |= {"rounds": reasoning.n_rounds, "failed": reasoning.failed}
-    told |= dict.fromkeys(spent) if reasoning.spent is None else reasoning.spent.model_dump()
-    return body | {f"reason_{name}": value for name, value in told.items()}
-
-
-def curation_columns(curated: ClipCurated) -> ClipRow:
-    """What `clips.curated` says of a clip, as columns."""
-    return curated.model_dump(exclude={"recipe", "clip_id"}) | {"curation_recipe": curated.recipe}
-
-
-def linked_columns(linked: IdentityLinked) -> ClipRow:
-    """What `identities.linked` says of a clip, as columns; `store.identity_decisions` adds who the tracks are now."""
-    links = []
-    for link in linked.links:
-        body = link.model_dump(mode="json")
-        body["linked"] = body["identity"]
-        body["candidates"] = [one | {"linked": one["identity"]} for one in body["candidates"]]
-        links.append(body)
-    return {"identity_ids": links, "identity_recipe": linked.recipe, "video_id": linked.video_id}
-
-
-def stage_of(row: ClipRow) -> str:
-    """How far a clip is: the last step whose columns it has with those of every step before, or dead."""
-    cut, measured, annotated = (row.get(name) is not None for name in ("media_key", "recipes", "conditioning"))
-    if cut and measured and annotated:
-        return "densified"
-    if row.get("dead") is not None:
-        return "dead"
-    return "embedded" if cut and measured else "segmented"
 
 
 class ClipTable:
@@ -189,16 +29,7 @@ class ClipTable:
     """
 
     def __init__(self, database: DBConnection, columns: Sequence[Column] = ()) -> None:
-        declared = [pa.field(c.name, _arrow_type(c), metadata=_metadata(c)) for c in columns]
-        taken = {field.name for field in _FIXED} | {"clip_id"}
-        for column in columns:
-            if column.name in taken:
-                raise InputError(
-                    f"column {column.name!r} is one of the clip table's own, or of the annotation's; give the"
-                    " processor's another name"
-                )
-            taken.add(column.name)
-        schema = pa.schema([key_field("clip_id"), *_FIXED, *declared])
+        schema = pa.schema([key_field("clip_id"), *clip_fields(columns)])
         self._database = database
         self._table = open_table(database, "clips", schema)
         if not any(index.index_type == "FTS" for index in self._table.list_indices()):
@@ -233,9 +64,9 @@ class ClipTable:
                     f"clip {row.get('clip_id')}: columns {sorted(unknown)} are not in the clip table;"
                     " is the service running another profile than the one that measured this clip?"
                 )
-        json_columns = self._json_columns()
+        as_json = json_columns(self.schema)
         try:
-            upsert(self._table, "clip_id", [_encode(row, json_columns) for row in rows])
+            upsert(self._table, "clip_id", [encoded(row, as_json) for row in rows])
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise InputError(
                 f"clips {[row['clip_id'] for row in rows][:5]}: a value does not fit its column: {error}"
@@ -345,8 +176,8 @@ class ClipTable:
         for found in self._batches(["clip_id", column, *columns], f"({where}) AND {column} IS NOT NULL"):
             both = found if best is None else pa.concat_tables([best, found])
             best = both.take(pc.select_k_unstable(both, limit, keys))
-        json_columns = self._json_columns()
-        return [] if best is None else [_decode(row, json_columns) for row in best.to_pylist()]
+        as_json = json_columns(self.schema)
+        return [] if best is None else [decoded(row, as_json) for row in best.to_pylist()]
 
     def groups(self, column: str, where: str) -> dict[str, tuple[int, str]]:
         """Value of a text column to the number of its rows and the least of their ids, in the order of the values.
@@ -456,29 +287,13 @@ class ClipTable:
         return table
 
     def _run(self, query: Any, where: str | None) -> list[ClipRow]:
-        json_columns = self._json_columns()
+        as_json = json_columns(self.schema)
         try:
-            return [_decode(row, json_columns) for row in query.to_arrow().to_pylist()]
+            return [decoded(row, as_json) for row in query.to_arrow().to_pylist()]
         except (ValueError, RuntimeError) as error:
             if where is None:
                 raise
             raise _bad_condition(where, error) from error
-
-    def _json_columns(self) -> set[str]:
-        return {f.name for f in self.schema if f.metadata and f.metadata.get(b"kind") == b"json"} | _FIXED_JSON
-
-
-def _encode(row: ClipRow, json_columns: set[str]) -> ClipRow:
-    return {
-        name: json.dumps(value, sort_keys=True) if name in json_columns and value is not None else value
-        for name, value in row.items()
-    }
-
-
-def _decode(row: ClipRow, json_columns: set[str]) -> ClipRow:
-    return {
-        name: json.loads(value) if name in json_columns and value is not None else value for name, value in row.items()
-    }
 
 
 def _bad_condition(where: str | None, error: Exception) -> InputError:
@@ -486,12 +301,3 @@ def _bad_condition(where: str | None, error: Exception) -> InputError:
         f"condition {where!r} does not work on the clip table: {str(error).splitlines()[0][:300]};"
         " write SQL over its columns, such as \"motion = 'high' AND duration_s > 2\""
     )
-
-
-def _arrow_type(column: Column) -> pa.DataType:
-    return pa.list_(pa.float32(), column.size) if column.kind == "vector" else _TYPES[column.kind]
-
-
-def _metadata(column: Column) -> dict[str, str]:
-    described = column.model_dump(exclude={"name"})
-    return {name: str(value) for name, value in described.items() if value not in (None, "")}

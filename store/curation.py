@@ -13,7 +13,7 @@ from datetime import datetime
 
 import numpy as np
 
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.clusters.rows import ANNOTATED, CONTROL, rows_of, vectors_of
 from store.clusters.sample import order_of
 from store.clusters.state import Clusters

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.duplicates import NEAR
 
 

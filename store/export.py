@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.records import Json, Spent, digest
 from store.store import Store
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.records import Decision
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from store.apparent_age import AgeLimits, judge_age
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.errors import SettingsError
 from store.filters import FILTERS, Filter, filtered, keeper
 from store.records import Decision, digest

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.errors import InputError
 from store.identities import EXEMPLARS, NEARBY_S, Exemplar, Face, Gallery, Space, link
 from store.identity_decisions import Decisions, mentioned

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from store.clips import ClipRow, ClipTable
+from store.clip_columns import ClipRow
+from store.clips import ClipTable
 from store.clusters.rows import ANNOTATED, vectors_of
 from store.clusters.sample import order_of
 from store.clusters.state import Clusters

@@ -17,7 +17,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.records import Json
 
 _ALPHA = 0.05

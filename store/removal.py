@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from store.answers import AnswerStore
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.clusters.folder import forget_all
 from store.export import sha256_of
 from store.records import Json, RemovalDone, RemovalRequested, digest

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from store.answers import AnswerStore
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.records import (
     AdapterDecided,
     ClipCurated,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.documents import record_of
 from store.identity_decisions import mentioned
 from store.records import ConceptChanged, IdentityDecided, IdentityLinked, Record, TokenKind, TokenReserved

@@ -8,7 +8,7 @@ of removed footage are refused (`store.removed`).
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from store.clips import (
+from store.clip_columns import (
     ClipRow,
     annotation_columns,
     curation_columns,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.clusters.folder import keep, kept
 from store.clusters.rows import ANNOTATED, CONTROL, matrix_of, rows_of
 from store.clusters.sample import order_of

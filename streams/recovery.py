@@ -1,6 +1,6 @@
 """What a broker that forgets must be told again: the unfinished work that the store knows of."""
 
-from store.clips import clip_of
+from store.clip_columns import clip_of
 from store.documents import record_of
 from store.records import (
     ClipSegmented,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.store import Store
 
 _CLUSTERS = ("cluster", "next_cluster")

@@ -12,7 +12,7 @@ import pytest
 from api.client import Refused
 from demo.footage import render_footage
 from demo.service import DemoService
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.records import Json
 from store.store import Store
 from tests.curated import comparable, is_curated

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.records import Column
 
 WITHHELD = "identity"

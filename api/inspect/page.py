@@ -17,7 +17,7 @@ from api.inspect.pictures import jpeg_uri, wav_uri
 from api.inspect.timeline import about_column, readings, timeline
 from api.routes.why import ClipWhy
 from processors.base import DecodedClip
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.records import Column
 
 LONGEST_TEXT = 160

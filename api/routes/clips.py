@@ -16,7 +16,8 @@ from pydantic import BaseModel, Field
 
 from api.bodies import Body, Limit, Offset, problems
 from api.service import Given, Service
-from store.clips import ClipRow, ClipTable
+from store.clip_columns import ClipRow
+from store.clips import ClipTable
 from store.duplicates import NEAR, group_of
 from store.errors import InputError, NotFound
 from store.modalities import TEXT_COLUMN, by_likeness

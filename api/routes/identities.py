@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from api.bodies import ENTERED, Body, Entered, Limit, Name, Offset, enter, problems
 from api.service import Given, Service
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.errors import Conflict, InputError, NotFound
 from store.identity_decisions import Decisions
 from store.records import IdentityDecided, Json, TrackName, digest

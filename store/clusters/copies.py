@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from store.clips import ClipRow, ClipTable
+from store.clip_columns import ClipRow
+from store.clips import ClipTable
 from store.duplicates import COLUMN, group_of
 from store.records import digest
 from store.tables import sql_in

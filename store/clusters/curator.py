@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.clusters.copies import Copy, copies_of
 from store.clusters.facets import Facets, Labels
 from store.clusters.file import load_state, save_state

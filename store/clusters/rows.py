@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from store.clips import ClipRow, ClipTable
+from store.clip_columns import ClipRow
+from store.clips import ClipTable
 from store.clusters.copies import Copy
 from store.clusters.space import Vectors
 from store.records import ClipCurated

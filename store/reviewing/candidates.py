@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.clusters.rows import rows_of
 from store.filters import Filter
 from store.gate import GateOptions

@@ -13,7 +13,7 @@ from processors.reason.reasoner import Reasoner, Subject
 from processors.reason.sheet import show_frames
 from store.answers import AnswerStore
 from store.calibrations import latest_calibration
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.errors import CliploomError, InputError, Unavailable
 from store.records import AnnotationDue, ClipDensified, ClipEmbedded, Reasoning
 from store.store import Store, open_media

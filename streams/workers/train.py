@@ -14,7 +14,7 @@ import numpy as np
 from processors.clip_media import read_sound, read_video
 from processors.decode import read_samples
 from processors.device import choose_device, nth_device
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.errors import InputError
 from store.records import Control, TrainingFinished, TrainingProgress, TrainingRequested, digest, utc_now
 from store.store import Store

@@ -3,7 +3,7 @@
 import pytest
 
 from store.answers import AnswerStore
-from store.clips import clip_of
+from store.clip_columns import clip_of
 from store.records import AnnotationDue, CalibrationAdopted, CalibrationRequested, ClipSegmented, Spent
 
 BY_ADA = {"by": "Ada", "reason": "the first clips are in"}

@@ -16,7 +16,7 @@ from api.inspect.material import Material, declared_columns, material_of, sights
 from api.inspect.pictures import log_mel, mel_height
 from processors.base import DecodedClip
 from processors.decode import write_samples
-from store.clips import _arrow_type, _metadata
+from store.clip_columns import declared_field
 from store.records import Column
 from tests.processors.made_clips import tone
 from tests.processors.made_people import STANDING, keypoints, pose_track
@@ -114,7 +114,7 @@ def test_columns_come_from_the_tables_schema_without_what_tells_people_apart() -
         Column(name="mood_curve", kind="curve", unit="units", low=-1.0, rate_hz=4.0, source="a paper", measured=False),
         Column(name="identity_faces", kind="json"),
     ]  # fmt: skip
-    schema = pa.schema([pa.field(c.name, _arrow_type(c), metadata=_metadata(c)) for c in columns])
+    schema = pa.schema([declared_field(c) for c in columns])
     assert declared_columns(schema) == columns[:1]
 
 

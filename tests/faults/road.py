@@ -16,7 +16,7 @@ from typing import Any
 from confluent_kafka import KafkaError, Producer
 
 from api.lag import GroupLags
-from store.clips import ClipRow
+from store.clip_columns import ClipRow
 from store.codec import encode
 from store.kafka import KafkaSettings
 from store.media import file_sha256

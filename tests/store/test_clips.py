@@ -5,7 +5,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from store.clips import ClipTable, clip_of, segmented_columns, stage_of
+from store.clip_columns import clip_of, segmented_columns, stage_of
+from store.clips import ClipTable
 from store.errors import InputError, NotFound
 from store.records import Column
 from store.store import Store
