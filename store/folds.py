@@ -87,6 +87,8 @@ class Documents:
 Tables = dict[str, Documents]
 _HISTORY = ("concept", "computed_at", "n_members", "n_eligible", "n_distinct", "n_videos", "purity", "purity_low")
 """What is kept of a concept's past: numbers, and no clip."""
+_HOURS_OF_DAYS = 60
+"""Chosen."""
 
 
 _READS_FOOTAGE = ("segment", "resume")
@@ -189,10 +191,21 @@ def _concept(record: ConceptChanged, tables: Tables) -> None:
     tables["concepts"].put(record.concept, body | {"status": status})
     if record.computed_at is None:
         return
-    minute = f"{record.concept}@{record.computed_at:%Y-%m-%dT%H:%M}"
-    known = tables["concept_history"].get(minute)
-    if known is None or _time(known, "computed_at") <= record.computed_at:
-        tables["concept_history"].put(minute, {name: body[name] for name in _HISTORY} | {"status": status})
+    for slot in _slots(record.computed_at):
+        id_ = f"{record.concept}@{slot}"
+        known = tables["concept_history"].get(id_)
+        if known is None or _time(known, "computed_at") <= record.computed_at:
+            tables["concept_history"].put(id_, {name: body[name] for name in _HISTORY} | {"status": status})
+
+
+def _slots(time: datetime) -> tuple[str, str, str]:
+    """Where a concept's past keeps what it was then; a slot holds the last of its time.
+
+    Minutes are written over a day later and hours after `_HOURS_OF_DAYS` days, as in a round robin database, so that
+    what is kept grows by one a day.
+    """
+    hours_of = time.toordinal() % _HOURS_OF_DAYS
+    return f"minute/{time:%H:%M}", f"hour/{hours_of}/{time:%H}", f"day/{time:%Y-%m-%d}"
 
 
 def _drift(record: DriftRaised | DriftAnswered, tables: Tables) -> None:

@@ -52,7 +52,7 @@ class Store:
     foundations: by hash of the space that clips were compared in; the last has the most clips.
     cluster_events: by event id; born, split, merged or died.
     concepts: by name; the last `concepts.changed`.
-    concept_history: numbers of each concept, by name and minute.
+    concept_history: numbers of each concept, by name and slot: minutes of a day, hours of sixty days, days.
     alarms: of drift, by alarm id; open or answered.
     tokens: by token; reserved for a concept or an identity, or removed: whose it was is forgotten.
     training_decisions: by decision id; train or wait.

@@ -138,6 +138,10 @@ class DocumentTable:
         """Every document (of one status), by id, in id order."""
         return self._read(f"status = {sql_text(status)}" if status else None)
 
+    def under(self, prefix: str) -> dict[str, dict[str, Any]]:
+        """Every document whose id starts so, by id, in id order."""
+        return self._read(f"starts_with(id, {sql_text(prefix)})")
+
     def counts(self) -> dict[str, int]:
         """Number of documents by status."""
         column = self._table.search().select(["status"]).limit(None).to_arrow()["status"]

@@ -120,10 +120,10 @@ def show_concept(name: str, service: Given) -> ConceptDetail:
 
 @router.get("/{name}/history", responses=problems(404))
 def show_history(name: str, service: Given) -> list[Json]:
-    """How the concept's numbers changed, in order of time."""
+    """How the concept's numbers changed, in order of time: by minutes lately, by hours and days further back."""
     concept_document(service.store, name)
-    past = [body for body in service.store.concept_history.all().values() if body["concept"] == name]
-    return sorted(past, key=lambda body: body["computed_at"])
+    past = {body["computed_at"]: body for body in service.store.concept_history.under(f"{name}@").values()}
+    return [past[time] for time in sorted(past)]
 
 
 def concept_document(store: Store, name: str) -> Json:

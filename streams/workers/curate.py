@@ -5,6 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from processors.vision.texts import text_encoder
 from store.clusters.curator import Curator
 from store.clusters.map import follow_map, load_map, save_map
@@ -23,6 +25,9 @@ Request = tuple[tuple[str, ...], bool, datetime]
 
 def make_worker(data: str, concepts: Path, profile: str) -> Callable[[Request, Any], tuple[list[Record], bool]]:
     """A worker that gives the records of what changed, and whether there is more to be placed anew."""
+    # Its matrices are small: threads of BLAS that wait for each other beside the other steps cost up to three times the
+    # processor time.
+    threadpool_limits(1)
     store = Store.open(data)
     declared = load_concepts(concepts)
     texts = _text_vectors(declared, profile, Path(data, "models"))

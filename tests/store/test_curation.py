@@ -1,6 +1,7 @@
 """Judging concepts on a store."""
 
 import json
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -52,10 +53,25 @@ def test_what_the_store_holds_already_is_not_told_again(made):
     store, clusters = made
     View(store).apply(list(judged(store, clusters).values()))
     assert judged(store, clusters) == {}
-    (first, *_) = store.concept_history.all().items()
-    assert first[0] == "close@2026-01-01T12:00"
-    assert first[1]["n_members"] == 24
-    assert not any("clip" in name for name in first[1])
+    past = store.concept_history.under("close@")
+    assert sorted(past) == ["close@day/2026-01-01", "close@hour/57/12", "close@minute/12:00"]
+    assert all(body["n_members"] == 24 for body in past.values())
+    assert not any("clip" in name for body in past.values() for name in body)
+
+
+def test_the_past_of_a_concept_is_kept_by_minutes_then_hours_then_days(made):
+    store, clusters = made
+    record = judged(store, clusters)["close"]
+    told = [record.model_copy(update={"computed_at": NOON + timedelta(hours=4 * i)}) for i in range(70 * 6)]
+    View(store).apply(told)
+    past = store.concept_history.under("close@")
+    times = sorted({datetime.fromisoformat(body["computed_at"]) for body in past.values()})
+    days_old = [(told[-1].computed_at - time).days for time in times]
+    assert [days_old.count(day) for day in (0, 1, 30, 58)] == [6, 6, 6, 6]
+    assert [days_old.count(day) for day in (62, 69)] == [1, 1]
+    assert len(past) == 6 + 60 * 6 + 71
+    View(store).apply(told[:50])
+    assert store.concept_history.under("close@") == past
 
 
 def test_an_answer_changes_the_subset_and_its_purity_at_once(made):
