@@ -18,6 +18,8 @@ Work = Callable[[Any, Callable[[Any], None]], Any]
 """(request, emit) -> result; runs in the child. `emit(message)` reaches `on_message` in the parent."""
 
 
+_SHARED = ("av", "cv2", "lance_namespace", "pandas", "scipy.stats", "torch")
+"""What most workers import, and what starts no thread of Python's when it is imported (lancedb does)."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -30,6 +32,8 @@ class Child:
 
     The process starts at the first request, is replaced after it died or was killed, dies with its parent, and
     leaves Ctrl-C to it. Only the child imports the worker's module, so that what models need stays out of here.
+    Children are forked from one process that did nothing but import what most of them need: they start sooner and
+    share that memory.
 
     Args:
         name: for messages.
@@ -100,10 +104,14 @@ class Child:
         if self._process is not None and self._process.is_alive() and self._connection is not None:
             return self._connection
         self.kill()
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(_SHARED))
         ours, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(theirs, self._module, self._arguments), name=self._name, daemon=True
+            target=_serve,
+            args=(theirs, dict(os.environ), self._module, self._arguments),
+            name=self._name,
+            daemon=True,
         )
         self._process.start()
         theirs.close()
@@ -123,7 +131,10 @@ class Child:
         return connection.recv()
 
 
-def _serve(connection: Connection, module: str, arguments: tuple[Any, ...]) -> None:
+def _serve(connection: Connection, environ: dict[str, str], module: str, arguments: tuple[Any, ...]) -> None:
+    # The process that we were forked from has the environment of when it started.
+    os.environ.clear()
+    os.environ.update(environ)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(5)
     threading.Thread(target=_die_with_parent, daemon=True).start()

@@ -86,8 +86,16 @@ class Worker:
 
     def children(self) -> list[int]:
         """Process ids of its children that do the heavy work."""
-        told = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(pid) for pid in told if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        servers = [pid for pid in _children(self.process.pid) if b"forkserver" in _command(pid)]
+        return [child for pid in servers for child in _children(pid)]
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 class Road:

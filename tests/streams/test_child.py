@@ -31,6 +31,8 @@ def make_worker() -> Callable[[Any, Callable[[Any], None]], Any]:
             raise ZeroDivisionError(value)
         if kind == "full":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if kind == "environ":
+            return os.environ.get(value), "torch" in sys.modules
         if kind == "die":
             os._exit(value)
         time.sleep(value)
@@ -51,6 +53,16 @@ async def test_one_child_serves_many_requests_and_sends_messages_in_order() -> N
     child.kill()
     assert (served, seen) == (2, [0, 1, 2, 0, 1])
     assert pid != os.getpid()
+
+
+async def test_children_share_what_was_imported_and_have_the_environment_of_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for told in ("first", "second"):
+        monkeypatch.setenv("CLIPLOOM_TEST_CHILD", told)
+        child = Child("test", __name__)
+        assert await child.run(("environ", "CLIPLOOM_TEST_CHILD"), 60.0) == (told, True)
+        child.kill()
 
 
 async def test_an_error_of_ours_is_raised_here_and_the_child_goes_on() -> None:
