@@ -1,8 +1,9 @@
 """Curate: places the stored clips in clusters, flags outliers and boundary cases, and says what each concept's subset
 is.
 
-What comes is placed at once; the sample that stands for all clips is clustered anew when enough of it is new, and when
-nothing has come in for a while. The tables are read and clustered in a child process.
+What comes is placed at once; the sample that stands for all clips is clustered anew when enough of it is new. When
+nothing has come in for a while, and now and then where it never stops, all that is known counts: clusters follow what
+people decided, and pivots are looked for. The tables are read and clustered in a child process.
 """
 
 import time
@@ -21,7 +22,9 @@ _EVERY_AT_LEAST = 25
 """Clips that are waited for, for no longer than `_LATEST_S`: a look at the tables costs the same for one."""
 _LATEST_S = 10.0
 _QUIET_S = 3.0
-"""All that is known counts once nothing has come in for this long."""
+"""All that is known counts once nothing has come in for this long,"""
+_SETTLED_EVERY_S = 300.0
+"""and after this long where clips never stop coming."""
 
 
 class Curate(Step):
@@ -46,7 +49,7 @@ class Curate(Step):
         self._monotonic = monotonic
         self._waiting: set[str] = set()
         self._is_settled = False
-        self._last_change_s = self._last_look_s = monotonic()
+        self._last_change_s = self._last_look_s = self._last_settled_s = monotonic()
 
     async def process(self, records: Sequence[Record], publish: Publish) -> dict[int, Failure]:
         for record in records:
@@ -55,7 +58,7 @@ class Curate(Step):
         self._is_settled = False
         self._last_change_s = self._monotonic()
         if len(self._waiting) >= _EVERY_AT_LEAST or self._monotonic() - self._last_look_s >= _LATEST_S:
-            await self._follow(publish, settle=False)
+            await self._follow(publish, settle=self._monotonic() - self._last_settled_s >= _SETTLED_EVERY_S)
         return {}
 
     async def idle(self, publish: Publish) -> None:
@@ -72,4 +75,6 @@ class Curate(Step):
         await publish(records)
         self._waiting.clear()
         self._last_look_s = self._monotonic()
+        if settle:
+            self._last_settled_s = self._last_look_s
         return is_behind

@@ -23,6 +23,7 @@ from store.records import (
     ConceptChanged,
     IdentityDecided,
     IdentityLinked,
+    PivotsFound,
     Record,
     RemovalDone,
     RemovalRequested,
@@ -368,6 +369,25 @@ async def test_curate_places_new_clips_once_and_judges_every_concept(store: Stor
     await step.idle(again)
     step.stop()
     assert again == []
+
+
+async def test_where_clips_never_stop_coming_pivots_are_looked_for_all_the_same(store: Store, tmp_path: Path) -> None:
+    View(store).apply(all_records([ONE, TWO]))
+    concepts = tmp_path / "concepts.yaml"
+    concepts.write_text(CONCEPTS)
+    now_s = 0.0
+    step = Curate(tmp_path, concepts, "measured", Clock(), lambda: now_s)
+    soon, later = Published(), Published()
+    now_s = 200.0
+    await step.process([ClipsStored(clip_ids=ONE.clip_ids)], soon)
+    now_s = 301.0
+    await step.process([ClipsStored(clip_ids=TWO.clip_ids)], later)
+    again = Published()
+    now_s = 400.0
+    await step.process([ClipsStored(clip_ids=ONE.clip_ids)], again)
+    step.stop()
+    assert soon.of(ConceptChanged)
+    assert [bool(told.of(PivotsFound)) for told in (soon, later, again)] == [False, True, False]
 
 
 async def test_what_people_say_reaches_concepts_and_clusters(store: Store, tmp_path: Path) -> None:

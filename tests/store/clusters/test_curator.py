@@ -1,9 +1,6 @@
 """The curator: what is in the tables, what goes, what a kill leaves, and what is left when the file is lost."""
 
 import random
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -30,19 +27,8 @@ from store.records import (
 from store.removal import remove
 from store.store import Store
 from store.view import View
-from tests.store.clusters.road import OPTIONS, PER_BATCH, batch, follow_to_the_end
+from tests.store.clusters.road import OPTIONS, PER_BATCH, batch, digests, end_of, follow_to_the_end, run
 from tests.store.made_footage import COLUMNS, NOON, Video, all_records
-
-PLACE = [
-    "cluster",
-    "by_modality",
-    "is_outlier",
-    "is_boundary",
-    "next_cluster",
-    "sample_threshold",
-    "copies",
-    "curation_recipe",
-]
 
 
 @pytest.fixture
@@ -98,12 +84,8 @@ def test_a_state_whose_file_is_lost_is_what_the_tables_say(filled):
     found.settle()
     facets.settle(store.clips, found)
     assert state_digest(found) == state_digest(curator.clusters)
-    assert _digests(facets.states) == _digests(curator.facets.states)
+    assert digests(facets.states) == digests(curator.facets.states)
     assert set(facets.states) == {"visual", "face_embedding"}
-
-
-def _digests(facets):
-    return {name: state_digest(state) for name, state in facets.items()}
 
 
 def test_each_modality_has_clusters_of_its_own(filled):
@@ -191,31 +173,11 @@ def test_a_clip_of_an_older_program_is_placed_as_if_it_were_new(store):
 def test_a_state_that_was_killed_at_random_moments_is_that_of_an_undisturbed_run(tmp_path: Path):
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     n = 12
-    assert _run(undisturbed, n, None) == "done"
+    assert run(undisturbed, n) == "done"
     drawn = random.Random(7)
-    ends = [_run(disturbed, n, drawn.uniform(0.0, 1.5)) for _ in range(3)]
-    assert "killed" in ends
-    assert _run(disturbed, n, None) == "done"
-    states = [load_state(folder, OPTIONS) for folder in (undisturbed, disturbed)]
-    assert states[0] is not None
-    assert states[1] is not None
-    assert state_digest(states[0].clusters) == state_digest(states[1].clusters)
-    assert _digests(states[0].facets) == _digests(states[1].facets)
-    rows = [Store.open(folder, COLUMNS).clips.select(columns=PLACE) for folder in (undisturbed, disturbed)]
-    assert rows[0] == rows[1]
-
-
-def _run(folder: Path, n: int, kill_after_s: float | None) -> str:
-    """How a process that follows the store ended; it is killed so long after it was ready."""
-    command = [sys.executable, "-m", "tests.store.clusters.road", str(folder), str(n)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        if kill_after_s is None:
-            return process.stdout.readline().strip()
-        time.sleep(kill_after_s)
-        process.kill()
-        return "done" if process.stdout.readline() == "done\n" else "killed"
+    assert "killed" in [run(disturbed, n, kill_after_s=drawn.uniform(0.0, 1.5)) for _ in range(3)]
+    assert run(disturbed, n) == "done"
+    assert end_of(undisturbed) == end_of(disturbed)
 
 
 def test_options_that_change_make_a_new_state_of_the_same_clips(filled):
