@@ -1,5 +1,6 @@
 """Files that are there as a whole or not at all."""
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,8 +8,14 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, which takes its place where the block ends without an error."""
+    """A path beside `path` to write to, which takes its place where the block ends without an error.
+
+    Several processes may write one file at once: one of them is the last.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    yield unfinished
-    unfinished.replace(path)
+    unfinished = path.with_name(f"{path.stem}.{uuid.uuid4().hex[:12]}.unfinished")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -13,6 +13,8 @@ UNDER_WAY = ("requested", "running")
 HELD = ("started_at", "stints")
 """Fields that tell when a run held a device."""
 _ENDED = ("succeeded", "failed", "withdrawn")
+OVER = (*_ENDED, "cancelled")
+"""Statuses of runs that never go on."""
 
 Stint = tuple[datetime, datetime]
 """From and until: a run held a device, in one go."""

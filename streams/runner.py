@@ -85,6 +85,11 @@ class Step(ABC):
     async def idle(self, publish: Publish) -> None:
         """Called about every second while no batch is being processed."""
 
+    def ends(self, record: Record, failure: Failure) -> Sequence[Record]:
+        """Records that say that what a record asked for ended so, where others wait for its end; there is no dead
+        letter then. None, as a rule: the record becomes one."""
+        return ()
+
     def stop(self) -> None:
         """End children; called once, also in the middle of a batch."""
 
@@ -242,7 +247,11 @@ class Runner:
             failures, outcome = outcome, _GivenUp("refused", "", "", 1)
         self._count("done", len(batch) - len(failures))
         for index, failure in failures.items():
-            await self._bury(batch[index][0], failure, outcome.attempts, outcome.trace)
+            event, record = batch[index]
+            if told := self.step.ends(record, failure):
+                await self._publisher.publish(told)
+            else:
+                await self._bury(event, failure, outcome.attempts, outcome.trace)
 
     async def _tried(self, batch: Sequence[tuple[Any, Record]]) -> "dict[int, Failure] | _GivenUp":
         """Failures by index, or why the batch as a whole was given up."""

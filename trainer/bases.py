@@ -92,11 +92,15 @@ def discard_bases(bases: Path, clip_ids: Collection[str]) -> list[str]:
     Args:
         bases: folder of small bases; it need not exist.
     """
-    folders = sorted(bases.iterdir()) if bases.is_dir() else []
-    tainted = [folder for folder in folders if set(Base.read(folder).clip_ids) & set(clip_ids)]
+    tainted = [folder for folder in folders(bases) if set(Base.read(folder).clip_ids) & set(clip_ids)]
     for folder in tainted:
         shutil.rmtree(folder)
     return [folder.name for folder in tainted]
+
+
+def folders(of: Path) -> list[Path]:
+    """The folders in a folder, by name; none where it is not there."""
+    return sorted(one for one in of.iterdir() if one.is_dir()) if of.is_dir() else []
 
 
 def _content_id(folder: Path) -> str:

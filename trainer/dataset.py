@@ -102,10 +102,18 @@ def held_out_ids(clip_ids: Sequence[str]) -> frozenset[str]:
     A clip so stays on its side of the split while the set grows, in the base as in every adapter. A set in which
     none falls out gives the clip with the lowest hash; one in which all do gives all but the highest.
     """
-    ranks = {clip_id: int(hashlib.sha256(clip_id.encode()).hexdigest(), 16) for clip_id in clip_ids}
-    ordered = sorted(clip_ids, key=ranks.__getitem__)
-    chosen = [clip_id for clip_id in ordered if ranks[clip_id] % HELD_OUT_ONE_IN == 0] or ordered[:1]
+    ordered = sorted(clip_ids, key=_rank)
+    chosen = [clip_id for clip_id in ordered if falls_out(clip_id)] or ordered[:1]
     return frozenset(chosen if len(chosen) < len(ordered) else chosen[:-1])
+
+
+def falls_out(clip_id: str) -> bool:
+    """Whether the clip is one of those that are measured on, by its id alone."""
+    return _rank(clip_id) % HELD_OUT_ONE_IN == 0
+
+
+def _rank(clip_id: str) -> int:
+    return int(hashlib.sha256(clip_id.encode()).hexdigest(), 16)
 
 
 def split_replay(

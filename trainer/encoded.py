@@ -1,8 +1,8 @@
 """Clips as a denoiser reads them, computed once and kept: latents by clip, states by text.
 
-What is kept is named by all that it depends on: the bytes of the clip's media, the base, and how clips are cut; or the
-base and the text. So it is never stale, and a run that was killed, or the next one, encodes only what is new. Latents
-lie in a folder of their clip: where the clip is removed, they go with it (`trainer.leftovers`).
+What is kept is named by all that it depends on: the bytes of the clip's media, base and precision, and how clips are
+cut; or base, precision and text. So it is never stale, and a run that was killed, or the next one, encodes only what is
+new. Latents lie in a folder of their clip: where the clip is removed, they go with it (`trainer.leftovers`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -94,11 +94,12 @@ class Kept:
     Args:
         folder: of all that is kept, for every base.
         base_id: of the base's content.
+        precision: that its encoders compute in.
     """
 
-    def __init__(self, folder: Path, base_id: str) -> None:
+    def __init__(self, folder: Path, base_id: str, precision: str = "float32") -> None:
         self._folder = folder
-        self._base = base_id
+        self._base = [base_id, precision]
 
     def latents(self, clip: TrainingClip, family: Family, settings: CutSettings) -> Tensor:
         """Latents float32 [n, ...] of a clip's pieces."""

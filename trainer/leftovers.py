@@ -6,11 +6,11 @@ Free of any model code, so that the process that writes the store can do it.
 
 import json
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.bases import discard_bases
+from trainer.bases import Base, discard_bases, folders
 
 TEXTS = "texts"
 """Folder of encoded texts, beside those of clips."""
@@ -38,18 +38,34 @@ class Leftovers:
         """Of unfinished runs, a folder each."""
         return self.data / "runs"
 
+    def clip_ids(self) -> set[str]:
+        """Clips that something here holds of."""
+        noted = {clip_id for folder in folders(self.runs) for clip_id in _noted(folder) or ()}
+        based = {clip_id for folder in folders(self.bases) for clip_id in Base.read(folder).clip_ids}
+        return noted | based | {folder.name for folder in folders(self.kept)} - {TEXTS}
+
     def forget(self, clip_ids: Collection[str]) -> list[str]:
-        """Delete what holds of these clips; returns the ids of the bases among it."""
+        """Delete what holds of these clips, and the states of runs that do not tell; the ids of the bases among it."""
+        if not clip_ids:
+            return []
         for name in (*clip_ids, TEXTS):
             shutil.rmtree(self.kept / name, ignore_errors=True)
-        for folder in self.runs.iterdir() if self.runs.is_dir() else ():
-            noted = folder / _CLIPS
-            if not noted.is_file() or set(json.loads(noted.read_text())) & set(clip_ids):
+        for folder in folders(self.runs):
+            noted = _noted(folder)
+            if noted is None or noted & set(clip_ids):
                 shutil.rmtree(folder, ignore_errors=True)
         return discard_bases(self.bases, clip_ids)
 
 
-def note_clips(run: Path, clip_ids: Sequence[str]) -> None:
-    """Leave in a run's folder which clips its state has learned from, before it has."""
+def _noted(run: Path) -> set[str] | None:
+    """The clips of a run's state; None where it did not come to that."""
+    try:
+        return set(json.loads((run / _CLIPS).read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def note_clips(run: Path, clip_ids: Collection[str]) -> None:
+    """Leave in a run's folder of which clips its state will hold anything, before it does."""
     run.mkdir(parents=True, exist_ok=True)
-    (run / _CLIPS).write_text(json.dumps(list(clip_ids)))
+    (run / _CLIPS).write_text(json.dumps(sorted(clip_ids)))

@@ -2,17 +2,19 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from store.errors import InputError, SettingsError
-from store.records import TrainingRequested
+from store.records import TrainingRequested, digest
 from trainer.dataset import (
     TrainingClip,
     clip_texts,
     control_rows,
     draw_shares,
+    falls_out,
     held_out_ids,
     refuse_unfit,
     split_replay,
@@ -29,7 +31,8 @@ LEAST_STEERED = 4
 
 @dataclass(frozen=True)
 class RunClips:
-    """The clips of a run: the concept's members; those that the parent learned from; all that may be trained on."""
+    """The clips of a run: the concept's members; those that the parent's adapter, and its parents, were trained on;
+    all that may be trained on."""
 
     members: Sequence[TrainingClip]
     earlier: Sequence[TrainingClip]
@@ -47,7 +50,8 @@ class Material:
     """The clips of a run, encoded.
 
     shares: float64 [pieces], how often each piece is drawn. held_out, trained_on: pieces that are measured, of members.
-    learned_from: ids of the clips that may be drawn. channels: of control. texts: the likeliest of each member.
+    learned_from: ids of the clips that may be drawn. clip_ids: of all that are encoded. channels: of control. texts:
+    the likeliest of each member. facts: digest of all that the training depends on, beside base and settings.
     """
 
     encoded: Encoded
@@ -55,8 +59,10 @@ class Material:
     held_out: list[int]
     trained_on: list[int]
     learned_from: tuple[str, ...]
+    clip_ids: tuple[str, ...]
     channels: tuple[str, ...]
     texts: tuple[str, ...]
+    facts: str
 
     def clips_of(self, rows: Sequence[int]) -> list[int]:
         """The clip of each piece."""
@@ -99,7 +105,8 @@ def gather(
             f"LoRA setting pose is true, and of the {len(every)} clips of run {request.run_id} none has a pose;"
             " annotate them with a profile that has a model of poses, or leave pose out"
         )
-    held_out = held_out_ids(list(used))
+    held_out = held_out_ids([clip.clip_id for clip in clips.members])
+    held_out |= {clip.clip_id for clip in replayed if falls_out(clip.clip_id)}
     groups = [
         (1.0 - settings.replay if replayed else 1.0, [clip for clip in fresh if clip.clip_id not in held_out]),
         (settings.replay, [clip for clip in replayed if clip.clip_id not in held_out]),
@@ -114,7 +121,7 @@ def gather(
             " on; wait for more footage"
         )
     texts_of = [clip_texts(clip, family.text, request.token) for clip in every]
-    channels = _channels(every, settings, parents_channels)
+    channels = _channels(request, every, settings, parents_channels)
     also = (settings.mask == "people", settings.pose)
     encoded = encode(every, texts_of, channels, family, settings.cut, kept, progress, *also)
     ids = [every[clip].clip_id for clip in encoded.clip_of]
@@ -129,9 +136,19 @@ def gather(
         held_out=_some(np.flatnonzero(own & held)),
         trained_on=_some(np.flatnonzero(own & ~held)),
         learned_from=tuple(sorted(share_of)),
+        clip_ids=tuple(used),
         channels=channels,
         texts=tuple(texts[0][0] for clip, texts in zip(every, texts_of, strict=True) if clip.clip_id in members),
+        facts=digest([_told(every), texts_of, channels, shares.tolist()]),
     )
+
+
+def _told(clips: Sequence[TrainingClip]) -> list[list[Any]]:
+    """Of each clip, what a run takes from it beside its texts, as JSON."""
+    return [
+        [clip.clip_id, clip.media, clip.control.model_dump(), asdict(clip)["people"], asdict(clip)["poses"]]
+        for clip in clips
+    ]
 
 
 def _refuse_people_in_sound(settings: LoraSettings, family: Family) -> None:
@@ -147,9 +164,20 @@ def _refuse_people_in_sound(settings: LoraSettings, family: Family) -> None:
             )
 
 
-def _channels(clips: Sequence[TrainingClip], settings: LoraSettings, parents: Sequence[str]) -> tuple[str, ...]:
-    """The control channels to train: those that tell clips apart, and those that the parent has."""
+def _channels(
+    request: TrainingRequested, clips: Sequence[TrainingClip], settings: LoraSettings, parents: Sequence[str]
+) -> tuple[str, ...]:
+    """The control channels to train: those that tell clips apart, and those that the parent has.
+
+    Raises:
+        SettingsError: none is to be trained, and the parent has some.
+    """
     if not settings.control:
+        if parents:
+            raise SettingsError(
+                f"LoRA setting control is false, and the adapter that run {request.run_id} goes on from is steered by"
+                f" {', '.join(parents)}; leave control as it is, or retire that adapter to start without it"
+            )
         return ()
     names = list(dict.fromkeys(name for clip in clips for name in clip.control.names))
     values, present = control_rows(clips, names)

@@ -125,7 +125,7 @@ class _Run:
         family = open_base(self.base, self.place.device, getattr(torch, self.settings.precision))
         how, parent = generation(family, self.settings), self.lineage.parent
         channels = read_control(parent.control).names if parent and parent.control else ()
-        kept = Kept(self.place.kept, self.base.id)
+        kept = Kept(self.place.kept, self.base.id, self.settings.precision)
         material = gather(self.request, self.clips, channels, family, self.settings, kept, self.progress)
         texts = material.commonest_texts[:GRID_COLUMNS]
         seeds = [GRID_SEED + column for column in range(len(texts))]
@@ -180,8 +180,8 @@ class _Run:
         return student
 
     def _train(self, student: Student, material: Material) -> list[float]:
-        facts = digest([self.request.run_id, asdict(self.settings), self.base.id, material.learned_from])
-        note_clips(self.place.run, material.learned_from)
+        facts = digest([self.request.run_id, asdict(self.settings), self.base.id, material.facts])
+        note_clips(self.place.run, {*material.clip_ids, *self.base.clip_ids})
         checkpoints = Checkpoints(self.place.run / "checkpoint.pt", facts)
         crew, given = self.place.crew, (student, material.encoded, material.shares, self.settings, self.progress)
         if crew.size > 1:
@@ -267,6 +267,7 @@ class _Run:
             "base_label": self.base.label,
             "base_revision": self.base.revision,
             "base_clip_ids": list(self.base.clip_ids),
+            "learned_from": list(material.learned_from),
             "pipeline": student.family.pipeline_class.__name__,
             "denoiser": student.family.denoiser_name,
             "settings": asdict(self.settings),

@@ -8,6 +8,8 @@ allow, and it says so wherever it goes (`SMALL_LABEL`).
 
 import json
 import shutil
+import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,6 +39,9 @@ KL_WEIGHT = 4e-8
 """Of the autoencoder's KL term, summed over the latent; chosen: keeps the latent bounded and blurs nothing."""
 COARSE_WEIGHT = 2.0
 """Of the error of 4x4 means; chosen: colours come right before the steps run out."""
+_PARTIAL = ".partial"
+_LONGEST_S = 24 * 3600.0
+"""No base takes so long to be made."""
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -46,6 +51,8 @@ class SmallBaseSettings:
 
     resolution_px: int = 64
     per_clip: int = 8
+    at_most: int = 2_000
+    """Clips: their frames are held in memory, 100 KB a clip."""
     vae_steps: int = 400
     vae_batch: int = 8
     vae_lr: float = 4e-3
@@ -60,6 +67,8 @@ class SmallBaseSettings:
 def small_base(clips: Sequence[TrainingClip], bases: Path, settings: SmallBaseSettings, progress: Progress) -> Base:
     """The small base of these clips, built unless `bases` already holds it.
 
+    Of very many clips it takes `settings.at_most`, drawn by their ids.
+
     Args:
         clips: footage that may be trained on.
         bases: folder of bases; the base is written aside and renamed, so that a killed run leaves no half base.
@@ -69,13 +78,14 @@ def small_base(clips: Sequence[TrainingClip], bases: Path, settings: SmallBaseSe
         InputError: too few clips, or a loss that is not finite.
     """
     refuse_unfit(clips)
-    ordered = sorted(clips, key=lambda clip: clip.clip_id)
+    # An id is a hash: the first in their order are a draw that hardly changes while footage grows.
+    ordered = sorted(clips, key=lambda clip: clip.clip_id)[: settings.at_most]
     base_id = small_base_id(ordered, settings)
     folder = bases / base_id
     if not folder.is_dir():
-        partial = bases / f"{base_id}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        bases.mkdir(parents=True, exist_ok=True)
+        _sweep(bases)
+        partial = Path(tempfile.mkdtemp(prefix=f"{base_id}.", suffix=_PARTIAL, dir=bases))
         held_out = held_out_ids([clip.clip_id for clip in ordered])
         trained_on = [clip for clip in ordered if clip.clip_id not in held_out]
         pipeline, losses = _pretrain(_Frames.of(trained_on, settings), settings, progress)
@@ -85,8 +95,25 @@ def small_base(clips: Sequence[TrainingClip], bases: Path, settings: SmallBaseSe
             settings,
             losses,
         )
-        partial.rename(folder)
+        _put(partial, folder)
     return Base.read(folder)
+
+
+def _put(partial: Path, folder: Path) -> None:
+    """Give a whole base its place, unless another run has put the same one there."""
+    try:
+        partial.rename(folder)
+    except OSError:
+        shutil.rmtree(partial)
+        if not folder.is_dir():
+            raise
+
+
+def _sweep(bases: Path) -> None:
+    """Delete what killed runs left half done."""
+    for left in bases.glob(f"*{_PARTIAL}"):
+        if time.time() - left.stat().st_mtime > _LONGEST_S:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """How a student does at one moment: its losses on fixed noise, how it follows control, how it looks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
 
+from store.errors import InputError
 from store.records import Json
 from trainer.cutting import CutSettings, cut_clip, cut_one_of_each
 from trainer.dataset import TrainingClip
@@ -104,9 +106,8 @@ def likeness(meter: Meter, family: Family, clips: RunClips, cut: CutSettings, ro
     Args:
         rows: samples by what drew them; `base` is among them, and the last is the adapter's.
     """
-    own, others = (
-        [cut_clip(clip, family, cut)[:1] for clip in some[:_COMPARED_CLIPS]] for some in (clips.members, clips.others)
-    )
+    own = [cut_clip(clip, family, cut)[:1] for clip in clips.members[:_COMPARED_CLIPS]]
+    others = list(islice(_pieces(clips.others, family, cut), _COMPARED_CLIPS))
     vectors = [
         np.concatenate([meter.likeness(one, family) for one in some]) if some else np.zeros((0, 1))
         for some in (own, others)
@@ -122,3 +123,12 @@ def likeness(meter: Meter, family: Family, clips: RunClips, cut: CutSettings, ro
             "flicker_footage": float(np.mean([flicker(one) for one in own])),
         }
     return told
+
+
+def _pieces(clips: Sequence[TrainingClip], family: Family, cut: CutSettings) -> Iterator[np.ndarray]:
+    """A piece of each of the clips that have what the family takes: of others than members not all need have sound."""
+    for clip in clips:
+        try:
+            yield cut_clip(clip, family, cut)[:1]
+        except InputError:
+            continue

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,7 +27,11 @@ from streams.steps.segment import CHUNK_S, Segment
 from streams.steps.snapshot import Snapshot
 from streams.steps.train import Train
 from streams.topics import STEPS
+from trainer.bases import folders
 from trainer.scheduler_settings import load_training
+
+_LONGEST_S = 24 * 3600.0
+"""No piece of work takes so long."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ async def open_road(
     metrics = metrics or StepMetrics()
     if place.media is not None:
         choose_media(place.data, place.media)
-    _sweep(place.unfinished.parent)
+    _sweep(place.unfinished)
     place.unfinished.mkdir(parents=True, exist_ok=True)
     embedding = Child("embed", "streams.workers.embed", str(place.data), place.profile, place.device)
     describing = Child("densify", "streams.workers.densify", str(place.data), place.profile, place.device, place.key)
@@ -89,7 +94,7 @@ async def open_road(
         return Child(name, "streams.workers.segment", str(place.data), place.unfinished, place.chunk_s)
 
     def trainer() -> Child:
-        given, n = (str(place.data), place.unfinished, place.device), training.devices_per_run
+        given, n = (str(place.data), place.device), training.devices_per_run
         if n == 1:
             return Child("train", "streams.workers.train", *given)
         return Child("train", "streams.workers.train_together", *given, n)
@@ -122,9 +127,14 @@ async def open_road(
     return store, [make[name]() for name in STEPS if name in names]
 
 
-def _sweep(folder: Path) -> None:
-    """Delete what killed workers of this machine left."""
-    for left in folder.glob(f"{socket.gethostname()}-*"):
-        process = left.name.rpartition("-")[2]
-        if not Path("/proc", process).exists():
+def _sweep(own: Path) -> None:
+    """Delete what killed workers left in the folder beside ours: of this machine, and of any, where it is so old that
+    no work can be going on in it."""
+    for left in folders(own.parent):
+        machine, _, process = left.name.rpartition("-")
+        if left == own or (machine == socket.gethostname() and not Path("/proc", process).exists()):
             shutil.rmtree(left, ignore_errors=True)
+            continue
+        for old in folders(left):
+            if time.time() - old.stat().st_mtime > _LONGEST_S:
+                shutil.rmtree(old, ignore_errors=True)

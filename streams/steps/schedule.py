@@ -30,6 +30,8 @@ _SETTLED_S = 10.0
 came to, not on its beginning ..."""
 _AT_LATEST_S = 900.0
 """... but footage that never ends does not put it off for ever."""
+_LOOK_EVERY_S = 10.0
+"""Where no record came: time alone, and what people decided, change what is to be done."""
 
 
 class Schedule(Step):
@@ -50,6 +52,7 @@ class Schedule(Step):
         self._finished: dict[str, TrainingFinished] = {}
         self._first_change: datetime | None = None
         self._last_change = clock()
+        self._last_look: datetime | None = None
         self._told: dict[str, tuple[str, str]] = {}
         """Concept to the verdict and reason that were told last."""
 
@@ -69,6 +72,10 @@ class Schedule(Step):
         waiting_s = (now - self._first_change).total_seconds() if self._first_change else 0.0
         if quiet_s < _SETTLED_S and waiting_s < _AT_LATEST_S:
             return
+        looked_s = (now - self._last_look).total_seconds() if self._last_look else _LOOK_EVERY_S
+        if self._first_change is None and 0.0 <= looked_s < _LOOK_EVERY_S:
+            return
+        self._last_look = now
         self._first_change = None
         state = await asyncio.to_thread(self._state)
         for decision in decide(state, now, self._settings):
@@ -93,9 +100,22 @@ class Schedule(Step):
         for run_id, finished in self._finished.items():
             if run_id in runs:
                 runs[run_id] = ended(runs[run_id], finished)
-        concepts = concepts_of(self._store) | self._concepts
+        concepts = concepts_of(self._store)
+        # What the store shows is the last word: a removal may have struck a concept since its record came.
+        self._concepts = {
+            name: record
+            for name, record in self._concepts.items()
+            if name not in concepts or _is_newer(record, concepts[name])
+        }
+        concepts |= self._concepts
         decisions = self._store.adapter_decisions.all().values()
         return state_of(concepts.values(), runs, decisions, tokens_of(self._store, "concept"))
+
+
+def _is_newer(record: ConceptChanged, than: ConceptChanged) -> bool:
+    if record.computed_at is None or than.computed_at is None:
+        return record != than
+    return record.computed_at > than.computed_at
 
 
 def decided(decision: SchedulerDecision, state: SchedulerState, now: datetime) -> TrainingDecided:

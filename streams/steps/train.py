@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import ClassVar
@@ -9,10 +10,12 @@ from typing import ClassVar
 from store.documents import record_of
 from store.errors import CliploomError, Passing
 from store.records import Json, Record, TrainingControlled, TrainingFinished, TrainingProgress, TrainingRequested
-from store.runs import UNDER_WAY, controlled, stints_of
+from store.runs import OVER, UNDER_WAY, controlled, stints_of
 from store.store import Store
 from streams.child import Child
 from streams.runner import Failure, Publish, Step
+from trainer.bases import folders
+from trainer.leftovers import Leftovers
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ class Train(Step):
     async def process(self, records: Sequence[Record], publish: Publish) -> dict[int, Failure]:
         for record in records:
             assert isinstance(record, TrainingRequested | TrainingControlled)
+            await asyncio.to_thread(self._sweep)
             request = await asyncio.to_thread(self._wanted, record)
             if request is None:
                 continue
@@ -54,6 +58,19 @@ class Train(Step):
                 await publish([finished])
                 self._ended.add(request.run_id)
         return {}
+
+    def ends(self, record: Record, failure: Failure) -> Sequence[Record]:
+        """A run that cannot be run has failed: its device is free, and the scheduler goes on."""
+        if isinstance(record, TrainingControlled) and record.verb != "resume":
+            return ()
+        assert isinstance(record, TrainingRequested | TrainingControlled)
+        run = self._store.runs.get(record.run_id)
+        concept = record.concept if isinstance(record, TrainingRequested) else (run or {}).get("concept")
+        if concept is None:
+            return ()
+        why = {"bug": "an error of the program, whose traceback is in the log: ", "exhausted": "tried until given up: "}
+        self._ended.add(record.run_id)
+        return [self._failed(record.run_id, concept, why.get(failure.kind, "") + failure.reason)]
 
     def stop(self) -> None:
         self._child.kill()
@@ -97,20 +114,30 @@ class Train(Step):
         except Passing:
             raise
         except CliploomError as error:
-            return TrainingFinished(
-                run_id=request.run_id,
-                concept=request.concept,
-                status="failed",
-                reason=str(error),
-                artefacts={},
-                metrics={},
-                clip_ids=(),
-                finished_at=self._clock(),
-            )
+            return self._failed(request.run_id, request.concept, str(error))
         finally:
             halting.cancel()
             training.cancel()
             self._child.kill()
+
+    def _failed(self, run_id: str, concept: str, reason: str) -> TrainingFinished:
+        return TrainingFinished(
+            run_id=run_id,
+            concept=concept,
+            status="failed",
+            reason=reason,
+            artefacts={},
+            metrics={},
+            clip_ids=(),
+            finished_at=self._clock(),
+        )
+
+    def _sweep(self) -> None:
+        """Delete the states of runs that are over, which nobody goes on from."""
+        for folder in folders(Leftovers(self._store.folder).runs):
+            run = self._store.runs.get(folder.name)
+            if run is not None and run["status"] in OVER:
+                shutil.rmtree(folder, ignore_errors=True)
 
     async def _halted(self, run_id: str, resumed: TrainingControlled | None) -> str:
         """Returns what became of the run, once the store shows that it may not go on."""

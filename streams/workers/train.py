@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from processors.clip_media import read_sound, read_video
 from processors.decode import read_samples
 from processors.device import choose_device, nth_device
 from store.clip_columns import ClipRow
-from store.errors import InputError
+from store.errors import CliploomError, InputError
 from store.records import Control, TrainingFinished, TrainingProgress, TrainingRequested, digest, utc_now
 from store.store import Store
 from streams.ranks import Link
@@ -25,34 +25,36 @@ from trainer.control import CONTROL_FILE
 from trainer.crew import Crew
 from trainer.dataset import PersonTrack, PoseTrack, TrainingClip
 from trainer.joining import join
-from trainer.leftovers import Leftovers
+from trainer.leftovers import Leftovers, note_clips
+from trainer.loop import Progress
 from trainer.lora import Parent
 from trainer.material import RunClips
-from trainer.run import Workplace, run_training
+from trainer.run import TrainingResult, Workplace, run_training
+from trainer.settings import LoraSettings
 
 _READ = (
     *("video_id", "source", "licence", "held_for", "samples_key", "media_key"),
-    *("conditioning", "caption", "alternatives", "control", "identity_ids", "people_tracks", "pose_tracks"),
+    *("conditioning", "caption", "alternatives", "control", "identity_ids"),
 )
 """What a run reads of a clip's row, most of which is vectors; some columns are not in every profile."""
+_BARRED = {"age", "licence"}
+"""What a clip may be held for that bars an adapter which learned from it earlier, too."""
 _TELL_EVERY_S = 0.5
 """Chosen: a record of progress twice a second is enough for a bar."""
 
 
-def make_worker(
-    data: str, unfinished: Path, device: str
-) -> Callable[[TrainingRequested, Callable[[Any], None]], TrainingFinished]:
+def make_worker(data: str, device: str) -> Callable[[TrainingRequested, Callable[[Any], None]], TrainingFinished]:
     """A worker that emits `TrainingProgress` records and gives the run's end. A run that was stopped goes on where its
     last checkpoint is when it is requested again."""
     on = choose_device(device)
 
     def work(request: TrainingRequested, emit: Callable[[Any], None]) -> TrainingFinished:
-        return _trained(data, unfinished, on, request, emit, Crew())
+        return _trained(data, on, request, emit, Crew())
 
     return work
 
 
-def make_rank(data: str, unfinished: Path, device: str) -> Callable[[TrainingRequested, Link], TrainingFinished | None]:
+def make_rank(data: str, device: str) -> Callable[[TrainingRequested, Link], TrainingFinished | None]:
     """What each process of a run does that several share (`streams.ranks`): the first all that a worker does, the
     others their parts of the steps. GPUs are taken in their order from `device` on.
 
@@ -64,7 +66,7 @@ def make_rank(data: str, unfinished: Path, device: str) -> Callable[[TrainingReq
         on = nth_device(device, link.rank)
         if link.rank == 0:
             nth_device(device, link.size - 1)
-            return _trained(data, unfinished, on, request, link.emit, Crew(0, link.size, link.call))
+            return _trained(data, on, request, link.emit, Crew(0, link.size, link.call))
         join(link.called(), Crew(link.rank, link.size), on)
         return None
 
@@ -73,7 +75,6 @@ def make_rank(data: str, unfinished: Path, device: str) -> Callable[[TrainingReq
 
 def _trained(
     data: str,
-    unfinished: Path,
     device: str,
     request: TrainingRequested,
     emit: Callable[[TrainingProgress], None],
@@ -81,31 +82,54 @@ def _trained(
 ) -> TrainingFinished:
     store, left = Store.open(data), Leftovers(Path(data))
     run = left.runs / request.run_id
-    with tempfile.TemporaryDirectory(dir=unfinished) as out:
-        place = Workplace(bases=left.bases, kept=left.kept, run=run, out=Path(out), device=device, crew=crew)
+    place = Workplace(bases=left.bases, kept=left.kept, run=run, out=run / "out", device=device, crew=crew)
+    _forget_removed(store, left)
+    shutil.rmtree(place.out, ignore_errors=True)
+    try:
         finished = train(store, place, request, emit)
+    except Exception as error:
+        if isinstance(error, CliploomError) or run.is_dir():
+            raise
+        raise InputError("clips of the run were removed, and its state with them; ask for it again") from error
+    finally:
+        _forget_removed(store, left)
     shutil.rmtree(run, ignore_errors=True)
     return finished
 
 
+def _forget_removed(store: Store, left: Leftovers) -> None:
+    """Delete what runs left of clips that the store no longer has: a removal finds what is there, and not what a run
+    writes at that moment."""
+    noted = left.clip_ids()
+    left.forget(noted - store.clips.get_many(noted).keys())
+
+
 def train(
-    store: Store, place: Workplace, request: TrainingRequested, emit: Callable[[TrainingProgress], None]
+    store: Store,
+    place: Workplace,
+    request: TrainingRequested,
+    emit: Callable[[TrainingProgress], None],
+    run: Callable[[TrainingRequested, RunClips, Workplace, Lineage, Progress], TrainingResult] = run_training,
 ) -> TrainingFinished:
     """Train on the eligible members that are open now, and put the artefacts into media storage.
 
+    Args:
+        run: trains.
+
     Raises:
-        InputError: no member is open any more, or one was closed while training; also what `run_training` raises.
+        InputError: no member is open any more, the parent learned from clips that are barred by now, or a clip was
+            closed while training; also what `run_training` raises.
     """
-    read = [name for name in _READ if name in store.clips.schema.names]
-    kept = store.clips.select(where="verdict = 'keep'", columns=read)
-    footage = {row["clip_id"]: training_clip(store, row) for row in kept}
+    footage = {row["clip_id"]: training_clip(store, row) for row in _open_rows(store, request)}
     parent = _parent_run(store, request)
     clips = RunClips(
         members=_open_members(store, request, footage),
-        earlier=[footage[one] for one in (parent or {}).get("clip_ids", ()) if one in footage],
+        earlier=[footage[one] for one in _drawn_for(parent) if one in footage],
         footage=list(footage.values()),
     )
 
+    note_clips(place.run, {clip.clip_id for clip in (*clips.members, *clips.earlier)})
+    place.out.mkdir(parents=True, exist_ok=True)
     last: tuple[str, float] = ("", 0.0)
 
     def progress(phase: str, step: int, steps: int, loss: float | None) -> None:
@@ -126,11 +150,11 @@ def train(
             parent=_parent_files(store, parent, place.out, files) if parent else None,
             trained_at=request.requested_at,
         )
-        result = run_training(request, clips, place, lineage, progress)
+        result = run(request, clips, place, lineage, progress)
     learned_from = {*result.clip_ids, *result.metrics["base_clip_ids"]}
     learned_from |= set((parent or {}).get("clip_ids", ()))
-    closed = learned_from - {row["clip_id"] for row in store.clips.select(where="verdict = 'keep'", columns=[])}
-    if closed:
+    still_open = {row["clip_id"] for row in store.clips.select(where="verdict = 'keep'", columns=[])}
+    if closed := (learned_from & footage.keys()) - still_open:
         raise InputError(f"{len(closed)} of the clips were removed or held while the run trained; ask for it again")
     artefacts = {
         name: store.media.put_file(path, path.suffix.removeprefix(".")) for name, path in result.artefacts.items()
@@ -145,6 +169,25 @@ def train(
         clip_ids=tuple(sorted(learned_from)),
         finished_at=utc_now(),
     )
+
+
+def _open_rows(store: Store, request: TrainingRequested) -> list[ClipRow]:
+    """Rows of the clips that may be trained on, with the columns that the run reads."""
+    settings = LoraSettings.of(request.settings)
+    tracks = [
+        name for name, asked in (("people_tracks", settings.mask == "people"), ("pose_tracks", settings.pose)) if asked
+    ]
+    read = [name for name in (*_READ, *tracks) if name in store.clips.schema.names]
+    return store.clips.select(where="verdict = 'keep'", columns=read)
+
+
+def _drawn_for(parent: Mapping[str, Any] | None) -> Sequence[str]:
+    """Ids of the clips that a run's adapter, and its parents', were drawn from: not those that only its base saw."""
+    if parent is None:
+        return ()
+    metrics = parent["metrics"]
+    known = set(parent["clip_ids"]) - set(metrics["base_clip_ids"])  # of before runs told
+    return sorted(metrics.get("learned_from", known))
 
 
 def _open_members(store: Store, request: TrainingRequested, footage: Mapping[str, TrainingClip]) -> list[TrainingClip]:
@@ -213,12 +256,22 @@ def _poses(row: ClipRow) -> tuple[PoseTrack, ...] | None:
 
 
 def _parent_run(store: Store, request: TrainingRequested) -> Mapping[str, Any] | None:
-    """The run whose adapter this one starts from."""
+    """The run whose adapter this one starts from.
+
+    Raises:
+        InputError: it has none, or it learned from clips that may be used no more, whoever dropped others since.
+    """
     if request.parent is None:
         return None
     run = store.runs.get(request.parent)
     if run is None or run["status"] != "succeeded":
         raise InputError(f"parent run {request.parent} has no adapter to start from; train stage A first")
+    barred = [row["clip_id"] for row in store.clips.get_many(run["clip_ids"]).values() if _BARRED & {*row["held_for"]}]
+    if barred:
+        raise InputError(
+            f"parent run {request.parent} learned from {len(barred)} clips that are held for age or licence by now,"
+            f" such as {barred[0]}; release their sources on record, or retire its adapter to start without it"
+        )
     return run
 
 

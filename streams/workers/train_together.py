@@ -4,7 +4,6 @@ This process only launches them and passes on what they tell: it holds no model.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from store.records import TrainingFinished, TrainingRequested
@@ -12,12 +11,12 @@ from streams.together import work_together
 
 
 def make_worker(
-    data: str, unfinished: Path, device: str, size: int
+    data: str, device: str, size: int
 ) -> Callable[[TrainingRequested, Callable[[Any], None]], TrainingFinished]:
     """As `streams.workers.train.make_worker`, in `size` processes: on `device` and those that follow it, or on the
     CPU."""
 
     def work(request: TrainingRequested, emit: Callable[[Any], None]) -> TrainingFinished:
-        return work_together(size, "streams.workers.train", (data, unfinished, device), request, emit)
+        return work_together(size, "streams.workers.train", (data, device), request, emit)
 
     return work

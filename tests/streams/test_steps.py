@@ -454,6 +454,7 @@ async def test_a_concept_waits_until_its_token_is_reserved(store: Store) -> None
         ("wait", "its trigger token is not reserved yet")
     ]
     View(store).apply([TokenReserved(kind="concept", subject_id="calm", token="bakdom", reserved_at=NOW)])
+    clock.now += timedelta(seconds=11)
     await step.idle(published)
     assert [request.token for request in published.of(TrainingRequested)] == ["bakdom"]  # type: ignore[attr-defined]
 
@@ -466,6 +467,7 @@ async def test_a_ready_concept_is_asked_for_once_after_a_burst_has_settled(named
     assert published == []
     clock.now += timedelta(seconds=11)
     await step.idle(published)
+    clock.now += timedelta(seconds=11)
     await step.idle(published)
     (request,) = published.of(TrainingRequested)
     assert isinstance(request, TrainingRequested)
@@ -534,14 +536,15 @@ async def test_a_paused_run_frees_its_device_and_keeps_its_concept_waiting(named
     told = {"control_id": "c1", "run_id": first.key, "verb": "pause", "by": "Ada", "reason": "heat"}
     paused = TrainingControlled.model_validate(told | {"decided_at": clock.now})
     View(named).apply([_ready("calm"), _ready("lively"), *published, paused])
+    clock.now += timedelta(seconds=11)
     await step.idle(published)
     assert [request.concept for request in published.of(TrainingRequested)] == ["calm", "lively"]  # type: ignore[attr-defined]
     reasons = {one.concept: one.reason for one in published.of(TrainingDecided)}  # type: ignore[attr-defined]
     assert "was paused by Ada: heat" in reasons["calm"]
     n_told = len(published)
-    clock.now += timedelta(seconds=1)
-    await step.idle(published)
-    await step.idle(published)
+    for _ in range(2):
+        clock.now += timedelta(seconds=11)
+        await step.idle(published)
     assert len(published) <= n_told + 1, "a decision is told again only when its reason changes"
 
 
@@ -561,9 +564,38 @@ async def test_stage_b_waits_until_an_adapter_is_put_into_use(named: Store) -> N
     assert "no adapter of stage A is in use" in last.reason  # type: ignore[attr-defined]
     told = {"decision_id": "d1", "run_id": first.key, "verb": "promote", "by": "Ada", "reason": "vivid"}
     View(named).apply([AdapterDecided.model_validate(told | {"decided_at": clock.now})])
+    clock.now += timedelta(seconds=11)
     await step.idle(published)
     again = published.of(TrainingRequested)[1:]
     assert [(request.stage, request.parent) for request in again] == [("B", first.key)]  # type: ignore[attr-defined]
+
+
+async def test_a_concept_that_a_removal_struck_is_not_trained_on_what_was_known_of_it_before(named: Store) -> None:
+    clock, published = Clock(), Published()
+    step = Schedule(named, clock)
+    ready = _ready().model_copy(update={"computed_at": NOW})
+    View(named).apply([ready])
+    await step.process([ready], published)
+    struck = {"ready": False, "status": "waiting", "reasons": ["footage was removed since; the next curation tells"]}
+    named.concepts.put({"calm": (named.concepts.get("calm") or {}) | struck})
+    clock.now += timedelta(seconds=11)
+    await step.idle(published)
+    assert published.of(TrainingRequested) == []
+
+
+async def test_where_no_record_came_the_store_is_read_every_ten_seconds(named: Store) -> None:
+    clock, published = Clock(), Published()
+    step = Schedule(named, clock)
+    clock.now += timedelta(seconds=11)
+    await step.idle(published)
+    View(named).apply([_ready()])
+    for seconds in (4, 5):
+        clock.now += timedelta(seconds=seconds)
+        await step.idle(published)
+        assert published == []
+    clock.now += timedelta(seconds=1)
+    await step.idle(published)
+    assert published.of(TrainingRequested)
 
 
 async def test_as_many_runs_are_asked_for_as_the_settings_have_devices(named: Store) -> None:

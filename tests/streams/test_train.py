@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from store.codec import encode
+from store.codec import decode, encode
 from store.errors import InputError, Passing
 from store.records import Record, TrainingControlled, TrainingFinished, TrainingProgress, TrainingRequested
 from store.runs import stints_of
 from store.store import Store
 from store.view import View
 from streams.broker import EmbeddedBroker
-from streams.child import Child
+from streams.child import Child, WorkerFault
 from streams.steps.train import Train
 from tests.streams.test_runner import Service
 
@@ -163,6 +163,45 @@ async def test_a_run_that_cannot_be_trained_ends_as_failed_with_its_reason(store
     await step.process([requested()], told)
     (end,) = told.of(TrainingFinished)
     assert (end.status, end.reason) == ("failed", "none of its 9 clips is open")
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (
+            WorkerFault("Traceback ...\nKeyError: 'shot'"),
+            "an error of the program, whose traceback is in the log: KeyError",
+        ),
+        (Passing("train process died (exit code -9)"), "tried until given up: train process died"),
+    ],
+    ids=["bug", "exhausted"],
+)
+async def test_a_run_that_is_given_up_has_failed_and_leaves_no_dead_letter(store: Store, fault, reason) -> None:
+    View(store).apply([requested()])
+    broker = EmbeddedBroker()
+    producer = AIOKafkaProducer(bootstrap_servers=broker.address, acks="all")
+    await producer.start()
+    await producer.send_and_wait("training.requested", encode(requested()), key=b"run")
+    await producer.stop()
+    step = Train(store, FakeChild(fault), Clock())
+    async with Service(broker.address, step):
+        consumer = AIOKafkaConsumer(
+            "training.finished", "dead.train", bootstrap_servers=broker.address, auto_offset_reset="earliest"
+        )
+        await consumer.start()
+        end = decode((await asyncio.wait_for(consumer.getone(), WITHIN_S)).value)
+        await consumer.stop()
+    assert isinstance(end, TrainingFinished)
+    assert (end.status, end.concept) == ("failed", "calm")
+    assert end.reason.startswith(reason)
+
+
+async def test_what_a_run_that_is_over_left_is_deleted_when_the_next_record_comes(store: Store, told: Told) -> None:
+    View(store).apply([requested("over"), requested("paused"), finished("over"), control("pause", 1, "paused")])
+    for name in ("over", "paused", "unknown"):
+        (store.folder / "runs" / name).mkdir(parents=True)
+    await Train(store, FakeChild(), Clock()).process([requested()], told)
+    assert sorted(path.name for path in (store.folder / "runs").iterdir()) == ["paused", "unknown"]
 
 
 async def test_a_child_that_died_is_a_passing_fault_and_every_try_is_a_stint(store: Store, told: Told) -> None:

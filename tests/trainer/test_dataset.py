@@ -8,7 +8,7 @@ import pytest
 from store.errors import Conflict, InputError
 from store.records import Control
 from tests.trainer.made_discs import made_clip
-from trainer.dataset import clip_texts, control_rows, draw_shares, held_out_ids, refuse_unfit, split_replay
+from trainer.dataset import clip_texts, control_rows, draw_shares, falls_out, held_out_ids, refuse_unfit, split_replay
 
 
 def test_a_held_clip_is_refused_by_name_and_reason():
@@ -53,6 +53,11 @@ def test_a_clip_keeps_its_side_of_the_split_while_the_set_grows():
 @pytest.mark.parametrize("ids", [["a", "b"], ["a", "b", "c"], [f"clip{n}" for n in range(5)]])
 def test_a_small_set_still_has_both_sides(ids):
     assert 1 <= len(held_out_ids(ids)) < len(ids)
+
+
+def test_whether_a_clip_is_measured_on_is_told_by_its_id_alone():
+    ids = [f"clip-{number}" for number in range(200)]
+    assert held_out_ids(ids) == {clip_id for clip_id in ids if falls_out(clip_id)}
 
 
 def test_stage_a_learns_what_is_new_and_replays_the_rest_stage_b_learns_its_members():

@@ -78,14 +78,15 @@ def test_what_was_encoded_is_kept_and_only_what_is_new_is_encoded(family, tmp_pa
     assert all(torch.equal(one, other) for one, other in zip(first.latents, again.latents, strict=False))
 
 
-@pytest.mark.parametrize("change", ["media", "base", "cut"])
-def test_other_media_another_base_or_another_cut_are_encoded_anew(family, tmp_path, change):
+@pytest.mark.parametrize("change", ["media", "base", "cut", "precision"])
+def test_other_media_another_base_cut_or_precision_are_encoded_anew(family, tmp_path, change):
     clip = made_clip(0, "red")
     encoded([clip], family, Kept(tmp_path, "base"))
     before = family.media_encoded
     other = replace(clip, media="other") if change == "media" else clip
     cut = replace(CUT, per_clip=1) if change == "cut" else CUT
-    encoded([other], family, Kept(tmp_path, "another" if change == "base" else "base"), cut)
+    kept = Kept(tmp_path, "another" if change == "base" else "base", "bfloat16" if change == "precision" else "float32")
+    encoded([other], family, kept, cut)
     assert family.media_encoded > before
 
 

@@ -12,6 +12,9 @@ def test_what_holds_of_a_removed_clip_is_deleted_and_the_rest_stays(tmp_path):
     note_clips(left.runs / "of-a", ["a", "c"])
     note_clips(left.runs / "of-b", ["b"])
     (left.runs / "of-nobody-knows").mkdir()
+    assert left.clip_ids() == {"a", "b", "c"}
+    left.forget([])
+    assert len(list(left.runs.iterdir())) == 3
     left.forget(["a"])
     assert sorted(path.name for path in left.kept.iterdir()) == ["b"]
     assert sorted(path.name for path in left.runs.iterdir()) == ["of-b"]

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from store.errors import Conflict, InputError, NotFound
+from store.errors import Conflict, InputError, NotFound, SettingsError
 from store.records import Control
 from tests.trainer.made_discs import NOW, TINY, made_clip, made_request, silent
 from trainer import opening
@@ -20,7 +20,7 @@ from trainer.adapters import ADAPTER_FILE, adapter_header, read_adapter
 from trainer.bases import GIVEN_LABEL, SMALL_LABEL
 from trainer.card import Lineage, write_card
 from trainer.control import CONTROL_FILE
-from trainer.dataset import TrainingClip, held_out_ids
+from trainer.dataset import TrainingClip, falls_out, held_out_ids
 from trainer.exports import COMFY_FILE, compare
 from trainer.families.base import Texts
 from trainer.families.sd import StableDiffusion
@@ -267,6 +267,55 @@ def test_a_run_that_is_killed_in_its_steps_ends_with_the_same_files(stage_a, mem
         once, again = (load_file(one.artefacts[name]) for one in (stage_a[0], result))
         assert all(torch.equal(again[layer], tensor) for layer, tensor in once.items())
     assert result.artefacts["losses.json"].read_text() == stage_a[0].artefacts["losses.json"].read_text()
+
+
+def test_a_killed_run_whose_clips_are_told_otherwise_by_now_begins_anew(members, base, tmp_path):
+    settings = QUICK | {"base": str(base.folder), "steps": 4, "sweeps": 0}
+    request, place = made_request(settings=settings, token="zivtek"), workplace(base.folder.parent, tmp_path)
+
+    def kill(phase: str, step: int, steps: int, loss: float | None) -> None:
+        if phase == "evaluate" and step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_training(request, RunClips(members, (), members), place, LINEAGE, kill)
+    told_otherwise = [replace(clip, conditioning="wide shot") for clip in members]
+    clips = RunClips(told_otherwise, (), told_otherwise)
+    results = [
+        run_training(request, clips, one, LINEAGE, silent)
+        for one in (place, workplace(base.folder.parent, tmp_path / "elsewhere"))
+    ]
+    resumed, anew = (result.artefacts["losses.json"].read_text() for result in results)
+    assert resumed == anew
+
+
+def test_a_run_without_control_on_a_parent_that_has_some_is_refused(stage_a, members, base, tmp_path):
+    request = made_request(run_id="run-2", stage="B", parent="run-1", settings=QUICK | {"control": False})
+    lineage = replace(LINEAGE, parent=parent_of(stage_a[0]))
+    place = workplace(base.folder.parent, tmp_path)
+    with pytest.raises(SettingsError, match="control is false, and the adapter that run run-2 goes on from is steered"):
+        run_training(request, RunClips(members, (), members), place, lineage, silent)
+
+
+def test_a_member_is_measured_on_also_where_only_what_is_replayed_falls_out(stage_a, members, base, tmp_path):
+    few = [clip for clip in members if not falls_out(clip.clip_id)][:4]
+    replayed = [made_clip(number, "red") for number in range(100, 130)]
+    assert any(falls_out(clip.clip_id) for clip in replayed)
+    settings = QUICK | {"steps": 1, "sweeps": 0, "replay": 0.25}
+    request = made_request(run_id="run-2", stage="B", parent="run-1", settings=settings)
+    lineage = replace(LINEAGE, parent=parent_of(stage_a[0]))
+    place = workplace(base.folder.parent, tmp_path)
+    metrics = run_training(request, RunClips(few, replayed, few), place, lineage, silent).metrics
+    assert metrics["n_held_out_pieces"] == QUICK["per_clip"]
+    assert not [clip_id for clip_id in metrics["learned_from"] if falls_out(clip_id)]
+
+
+def test_other_footage_that_the_family_cannot_take_is_passed_over_in_the_comparison(members, base, tmp_path):
+    broken = replace(made_clip(40, "red"), load_frames=lambda: np.zeros((0, 8, 8, 3), np.uint8))
+    request = made_request(settings=QUICK | {"base": str(base.folder), "steps": 1, "sweeps": 0})
+    clips = RunClips(members, (), [*members, broken, made_clip(41, "red")])
+    metrics = run_training(request, clips, workplace(base.folder.parent, tmp_path), LINEAGE, silent).metrics
+    assert metrics["likeness_gap_after"] is not None
 
 
 @pytest.mark.parametrize(("n_others", "members_too"), [(12, False), (7, True)])

@@ -1,6 +1,7 @@
 """The small base: a real pipeline, made once of the footage, that says what it is."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -58,9 +59,31 @@ def test_a_build_that_was_killed_leaves_no_base(tmp_path, clips):
 
     with pytest.raises(KeyboardInterrupt):
         small_base(clips, tmp_path, TINY, stop)
-    assert [folder.name for folder in tmp_path.iterdir()] == [f"{small_base_id(clips, TINY)}.partial"]
+    (left,) = tmp_path.iterdir()
+    assert left.suffix == ".partial"
+    os.utime(left, (0, 0))
     quick = replace(TINY, vae_steps=1, unet_steps=1)
-    assert small_base(clips, tmp_path, quick, silent).folder.is_dir()
+    assert [small_base(clips, tmp_path, quick, silent).folder] == list(tmp_path.iterdir())
+
+
+def test_two_runs_that_build_the_same_base_at_once_end_with_one(tmp_path, clips):
+    quick = replace(TINY, vae_steps=1, unet_steps=1)
+    others = []
+
+    def meanwhile(phase: str, step: int, steps: int, loss: float | None) -> None:
+        if not others:
+            others.append(None)
+            others[0] = small_base(clips, tmp_path, quick, silent)
+
+    assert small_base(clips, tmp_path, quick, meanwhile) == others[0]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_of_very_many_clips_it_takes_some_which_stay_the_same_while_others_come(tmp_path, clips):
+    quick = replace(TINY, vae_steps=1, unet_steps=1, at_most=6)
+    base = small_base(clips[:8], tmp_path, quick, silent)
+    assert len(base.clip_ids) <= 6
+    assert small_base([*clips[:8], made_clip(99, "red")], tmp_path, quick, silent) == base
 
 
 def test_a_held_clip_never_enters_it(tmp_path, clips):
