@@ -14,7 +14,7 @@ from datetime import datetime
 import numpy as np
 
 from store.clip_columns import ClipRow
-from store.clusters.rows import ANNOTATED, CONTROL, rows_of, vectors_of
+from store.clusters.rows import ANNOTATED, CONTROL, matrix_of, rows_of
 from store.clusters.sample import order_of
 from store.clusters.state import Clusters
 from store.concepts import Concept
@@ -110,11 +110,10 @@ def _judged(
     answers: Answers,
     known: Json,
 ) -> ConceptChanged:
-    """The concept's present state."""
+    """The concept's present state; of clips that are removed meanwhile, whatever is still there is told."""
     members = found[concept.name]
-    ids = sorted(members.probabilities)
-    rows = rows_of(store.clips, ids, _LIGHT)
-    eligible = [one for one in ids if not rows[one]["held_for"]]
+    rows = rows_of(store.clips, members.probabilities, _LIGHT)
+    eligible = [one for one, row in rows.items() if not row["held_for"]]
     told, ids_compared = _purity(store, concept, found, clusters, eligible)
     held = diversity([rows[one] for one in eligible], _signatures(store, eligible))
     manifest = _manifest(members, rows, answers, told, ids_compared)
@@ -128,7 +127,7 @@ def _judged(
         definition=concept.model_dump(mode="json"),
         members_key=store.media.put_bytes(content, "json"),
         members_digest=digest(manifest),
-        n_members=len(ids),
+        n_members=len(rows),
         n_eligible=len(eligible),
         n_asked=len(answers),
         purity=told.value,
@@ -159,10 +158,10 @@ def _manifest(
             "answer": answers.get(one),
             "agreement": agreement(one, told.agreement),
             "agreements": {name: agreement(one, scores) for name, scores in told.agreements.items()},
-            "eligible": not rows[one]["held_for"],
-            "held_for": rows[one]["held_for"],
+            "eligible": not row["held_for"],
+            "held_for": row["held_for"],
         }
-        for one in sorted(members.probabilities)
+        for one, row in rows.items()
     ]
 
 
@@ -179,11 +178,12 @@ def _purity(
     pool = [*(one for one in eligible if one not in own.added), *taken_out]
     yes = own.confirmed.intersection(pool)
     asked = Asked(len(pool), len(yes), len(taken_out))
-    ids = _few(pool) if clusters.space is not None else []
+    few = _few(pool) if clusters.space is not None else []
     against = _few(_contrast(store, concept, found)) if clusters.space is not None else []
     # What steers a clip is made of what the queries ask for: it would vouch for them whatever is seen and heard.
     modalities = [one for one in clusters.space.modalities if one != CONTROL] if clusters.space is not None else []
-    members, contrast = (_side(store, one, modalities) for one in (ids, against))
+    ids, members = _side(store, few, modalities)
+    _, contrast = _side(store, against, modalities)
     labels = np.array([own.probabilities[one] for one in ids if one in own.probabilities and one not in yes])
     return purity(members, contrast, labels, asked), ids
 
@@ -203,11 +203,12 @@ def _few(clip_ids: Sequence[str]) -> list[str]:
     return sorted(sorted(clip_ids, key=order_of)[:_COMPARED])
 
 
-def _side(store: Store, clip_ids: Sequence[str], modalities: Sequence[str]) -> Side:
-    videos = {row["clip_id"]: row["video_id"] for row in rows_of(store.clips, clip_ids, ["video_id"]).values()}
-    numbers = {video: int(digest(video)[:12], 16) for video in set(videos.values())}
-    _, vectors = vectors_of(store.clips, clip_ids, modalities)
-    return Side(np.array([numbers[videos[one]] for one in clip_ids], np.int64), vectors)
+def _side(store: Store, clip_ids: Sequence[str], modalities: Sequence[str]) -> tuple[list[str], Side]:
+    """Those of the clips that are there, and what is compared of them."""
+    rows = rows_of(store.clips, clip_ids, ["video_id", *modalities])
+    videos = [int(digest(row["video_id"])[:12], 16) for row in rows.values()]
+    vectors = {name: matrix_of(list(rows.values()), name) for name in modalities}
+    return list(rows), Side(np.array(videos, np.int64), vectors)
 
 
 def _signatures(store: Store, clip_ids: Sequence[str]) -> list[list[float] | None]:
@@ -215,5 +216,4 @@ def _signatures(store: Store, clip_ids: Sequence[str]) -> list[list[float] | Non
     if COLUMN not in store.clips.schema.names:
         return [None] * len(clip_ids)
     few = sorted(clip_ids, key=order_of)[:_COUNTED]
-    found = rows_of(store.clips, few, [COLUMN])
-    return [found[one][COLUMN] for one in few]
+    return [row[COLUMN] for row in rows_of(store.clips, few, [COLUMN]).values()]

@@ -95,7 +95,8 @@ def hold_questions(store: Store, known: Sequence[Subset], gate: GateOptions) -> 
     for rule, column, is_highest in rules:
         where = f"{_HELD} AND {LIFTABLE} AND array_has(held_for, '{rule}')"
         ids.update(row["clip_id"] for row in store.clips.top(column, where, SEARCHED, is_highest))
-    return [_hold_question(row, known, gate) for row in _rows(store, ids, gate)]
+    # Another reviewer's keep may have opened a clip since it was found.
+    return [_hold_question(row, known, gate) for row in _rows(store, ids, gate) if row["held_for"]]
 
 
 def _member_question(row: ClipRow, subset: Subset) -> Candidate:

@@ -1,7 +1,10 @@
 """Judging concepts on a store."""
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import count
 
 import pytest
 
@@ -14,6 +17,7 @@ from store.store import Store
 from store.view import View
 from tests.store.made_footage import COLUMNS, NOON, Video, all_records
 from tests.store.made_looks import curated, put_video
+from tests.store.made_meanwhile import Meanwhile
 
 LEAST = {"min_clips": 4, "min_videos": 2, "purity": 0.5}
 WIDE = Concept(name="wide", description="D.", query="shot_scale = 'wide'", contrasts=("close",), **LEAST)
@@ -150,6 +154,27 @@ def test_the_record_survives_the_wire_and_an_old_one_is_read(made):
     old = json.dumps({"type": "concepts.changed", "version": 1, "body": body}).encode()
     read = decode(old)
     assert read.n_distinct == wide.n_eligible
+
+
+def test_clips_that_are_removed_during_a_look_leave_the_others_judged(tmp_path):
+    store = Store.open(tmp_path / "data", (*COLUMNS, Column(name="signature", kind="vector", size=2)))
+    for i in range(4):
+        wide = put_video(store, f"w{i}", ["wide"] * 6, seed=i)
+        put_video(store, f"c{i}", ["close"] * 6, seed=i)
+    clusters = curated(store).clusters
+    found = find_members(store, (WIDE, CLOSE), clusters, {}, {})
+    for reads in count(1):
+        there = [row["clip_id"] for row in store.clips.select("shot_scale = 'wide'", columns=[])]
+        changing = Meanwhile(store.clips, reads, partial(store.clips.delete, there[:1]))
+        told = judge_concepts(replace(store, clips=changing), (WIDE, CLOSE), found, clusters, {}, NOON)
+        if not changing.has_happened:
+            break
+        assert [one.concept for one in told] == ["wide", "close"]
+        assert told[0].n_members in (len(there), len(there) - 1)
+        assert told[0].purity > 0.9
+    assert reads > 5, "every read of the look is followed by a removal"
+    assert len(there) < 24
+    assert set(there) & set(wide)
 
 
 def test_pivots_of_a_video_are_told_once_and_its_other_clips_have_none(store):

@@ -9,7 +9,7 @@ import pytest
 
 from processors.distill.vocabulary import DEFAULT_VOCABULARY
 from store.calibrations import latest_calibration
-from store.errors import Passing, SettingsError
+from store.errors import Passing, SettingsError, Unavailable
 from store.filters import Filter
 from store.gate import GateOptions
 from store.linking import Linker
@@ -20,6 +20,7 @@ from store.records import (
     CalibrationRequested,
     ClipCurated,
     ClipsStored,
+    ClustersFounded,
     ConceptChanged,
     IdentityDecided,
     IdentityLinked,
@@ -369,6 +370,29 @@ async def test_curate_places_new_clips_once_and_judges_every_concept(store: Stor
     await step.idle(again)
     step.stop()
     assert again == []
+
+
+async def test_a_look_that_failed_is_looked_anew_and_nothing_is_left_untold(store: Store, tmp_path: Path) -> None:
+    """The space of the clips is in memory before its file is in media storage, which is away then."""
+    concepts = tmp_path / "concepts.yaml"
+    concepts.write_text(CONCEPTS)
+    seconds = iter(range(0, 1000, 4))
+    step = Curate(tmp_path, concepts, "measured", Clock(), lambda: float(next(seconds)))
+    await step.idle(Published())
+    View(store).apply(all_records([ONE, TWO]))
+    media, away = tmp_path / "media", tmp_path / "away"
+    media.rename(away)
+    media.write_text("no folder")
+    published = Published()
+    await step.process([ClipsStored(clip_ids=ONE.clip_ids)], published)
+    with pytest.raises(Unavailable, match="media storage"):
+        await step.idle(published)
+    media.unlink()
+    away.rename(media)
+    await step.idle(published)
+    step.stop()
+    assert len(published.of(ClustersFounded)) == 1
+    assert {r.key for r in published.of(ClipCurated)} == {*ONE.clip_ids, *TWO.clip_ids}
 
 
 async def test_where_clips_never_stop_coming_pivots_are_looked_for_all_the_same(store: Store, tmp_path: Path) -> None:
