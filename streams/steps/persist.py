@@ -132,8 +132,14 @@ class Persist(Step):
                 await publish([ClipsStored(clip_ids=changed)])
             self._caught_up = True
         if self._writes >= _MAINTAIN_EVERY_WRITES:
-            await asyncio.to_thread(self._store.clips.maintain)
+            await asyncio.to_thread(self._maintain)
             self._writes = 0
+
+    def _maintain(self) -> None:
+        try:
+            self._store.maintain()
+        except (OSError, RuntimeError) as error:
+            raise Unavailable(f"the store could not be maintained: {error}") from error
 
     def _catch_up(self) -> tuple[tuple[str, ...], list[IdentityLinked]]:
         """Judge stored clips again by the gate's present limits, tell who is seen in those of which nobody told (they

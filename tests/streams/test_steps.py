@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import lance
 import pytest
 
 from processors.distill.vocabulary import DEFAULT_VOCABULARY
@@ -22,6 +23,7 @@ from store.records import (
     ClipsStored,
     ClustersFounded,
     ConceptChanged,
+    DriftAnswered,
     IdentityDecided,
     IdentityLinked,
     PivotsFound,
@@ -135,6 +137,20 @@ async def test_persist_writes_what_it_is_given_and_says_which_clips_are_complete
     assert await persist.process(all_records([ONE]), published) == {}
     assert store.videos.get(ONE.video_id)["status"] == "done"
     assert published == [ClipsStored(clip_ids=tuple(sorted(ONE.clip_ids)))]
+
+
+async def test_an_idle_writer_joins_what_many_writes_left_in_the_small_tables(
+    store: Store, persist: Persist, tmp_path: Path
+) -> None:
+    def n_fragments() -> int:
+        return len(lance.dataset(str(tmp_path / "lance" / "alarms.lance")).get_fragments())
+
+    for number in range(100):
+        answer = DriftAnswered(alarm_id=f"a{number}", by="Ada", reason="winter", answered_at=NOW)
+        await persist.process([answer], Published())
+    await persist.idle(Published())
+    assert n_fragments() == 1
+    assert len(store.alarms.all()) == 100
 
 
 async def test_removal_goes_through_the_writer_and_leaves_its_proof(
