@@ -6,6 +6,7 @@ back as records, for the one writer of the tables to store. Vectors are read of 
 whichever come first in an order that is as good as random.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from store.clusters.state import Clusters
 from store.concepts import Concept
 from store.diversity import diversity
 from store.duplicates import COLUMN
+from store.media import media_key
 from store.membership import Answers, Found, members_of
 from store.pivots import COLUMNS as PIVOT_COLUMNS
 from store.pivots import pivots_of
@@ -121,11 +123,10 @@ def _judged(
     reasons = shortcomings(concept, standing, bool(known.get("ready")))
     if members.fault is not None:
         reasons = (members.fault,)
-    content = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
     return ConceptChanged(
         concept=concept.name,
         definition=concept.model_dump(mode="json"),
-        members_key=store.media.put_bytes(content, "json"),
+        members_key=_put(store, manifest, known.get("members_key")),
         members_digest=digest(manifest),
         n_members=len(rows),
         n_eligible=len(eligible),
@@ -139,6 +140,14 @@ def _judged(
         recipe=digest(["concept", _VERSION, concept.model_dump(mode="json", exclude=_NO_PART), clusters.recipe])[:16],
         **asdict(held),
     )
+
+
+def _put(store: Store, manifest: list[Json], known: str | None) -> str:
+    """The manifest's key; it is written unless it is the known one and there."""
+    content = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
+    if known == media_key(hashlib.sha256(content).hexdigest(), "json") and store.media.exists(known):
+        return known
+    return store.media.put_bytes(content, "json")
 
 
 def _manifest(

@@ -63,6 +63,15 @@ def test_what_the_store_holds_already_is_not_told_again(made):
     assert not any("clip" in name for body in past.values() for name in body)
 
 
+def test_a_manifest_that_is_gone_is_written_again_by_the_next_look(made):
+    store, clusters = made
+    key = judged(store, clusters)["wide"].members_key
+    View(store).apply(list(judged(store, clusters).values()))
+    store.media.delete(key)
+    assert judged(store, clusters) == {}
+    assert store.media.exists(key)
+
+
 def test_the_past_of_a_concept_is_kept_by_minutes_then_hours_then_days(made):
     store, clusters = made
     record = judged(store, clusters)["close"]

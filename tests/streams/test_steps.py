@@ -1,6 +1,8 @@
 """Steps on a store, without a broker: what they publish for what they are given."""
 
+import hashlib
 import json
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -151,6 +153,34 @@ async def test_an_idle_writer_joins_what_many_writes_left_in_the_small_tables(
     await persist.idle(Published())
     assert n_fragments() == 1
     assert len(store.alarms.all()) == 100
+
+
+async def test_an_idle_writer_deletes_manifests_that_were_superseded_a_day_ago(store: Store, tmp_path: Path) -> None:
+    first = int(NOW.timestamp()) // 8 * 8 % 256
+    manifests = (json.dumps([{"clip_id": f"c{number}"}]).encode() for number in range(10_000))
+    old = next(one for one in manifests if first <= hashlib.sha256(one).digest()[0] < first + 8)
+    before, after = (store.media.put_bytes(content, "json") for content in (old, b"[]"))
+    path = store.media.local_path(before)
+    assert path is not None
+
+    async def swept(*records: Record) -> bool:
+        """Whether it is gone, once it was written two days ago, the records came, and the writer fell idle."""
+        os.utime(path, ((NOW - timedelta(days=2)).timestamp(),) * 2)
+        persist = _persist(store, tmp_path)
+        for record in records:
+            await persist.process([record], Published())
+        for _ in range(100):
+            await persist.process([], Published())
+        await persist.idle(Published())
+        return not store.media.exists(before)
+
+    def ready(key: str) -> ConceptChanged:
+        return _ready("calm").model_copy(update={"members_key": key})
+
+    assert not await swept(ready(before))
+    assert not await swept(ready(after)), "its day begins when it is superseded"
+    assert await swept()
+    assert store.media.exists(after)
 
 
 async def test_removal_goes_through_the_writer_and_leaves_its_proof(
