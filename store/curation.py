@@ -18,8 +18,9 @@ from store.clip_columns import ClipRow
 from store.clusters.rows import ANNOTATED, CONTROL, matrix_of, rows_of
 from store.clusters.sample import order_of
 from store.clusters.state import Clusters
-from store.concepts import Concept
+from store.concepts import UNDECLARED, Concept, is_declared
 from store.diversity import diversity
+from store.documents import record_of
 from store.duplicates import COLUMN
 from store.media import media_key
 from store.membership import Answers, Found, members_of
@@ -68,12 +69,16 @@ def judge_concepts(
     answers: Mapping[str, Answers],
     now: datetime,
 ) -> list[ConceptChanged]:
-    """A record for each concept whose state differs from what the store holds, computed `now`."""
+    """A record for each concept whose state differs from what the store holds, computed `now`; of one that is declared
+    no more that it is not ready, so that nothing is trained for it."""
     known = store.concepts.all()
     judged = [
         _judged(store, one, found, clusters, answers.get(one.name, {}), known.get(one.name, {})) for one in concepts
     ]
     aside: Json = {"status": None, "computed_at": None}
+    declared = {one.name for one in concepts}
+    gone = [body for name, body in known.items() if name not in declared and is_declared(body)]
+    judged += [record_of(ConceptChanged, body | {"ready": False, "reasons": UNDECLARED}) for body in gone]
     changed = [one for one in judged if one.model_dump(mode="json") | aside != known.get(one.concept, {}) | aside]
     return [one.model_copy(update={"computed_at": now}) for one in changed]
 

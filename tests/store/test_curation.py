@@ -146,6 +146,21 @@ def test_a_query_that_cannot_be_run_is_a_reason(made):
     assert "nonsense" in told.reasons[0]
 
 
+def test_a_concept_that_is_declared_no_more_is_told_once_and_not_ready(made):
+    store, clusters = made
+    before = judged(store, clusters)
+    View(store).apply(list(before.values()))
+    alone = CLOSE.model_copy(update={"contrasts": ()})
+    told = judged(store, clusters, concepts=(alone,))
+    gone = told["wide"]
+    assert (gone.ready, gone.reasons) == (False, ("no longer declared",))
+    assert gone.members_key == before["wide"].members_key
+    View(store).apply(list(told.values()))
+    assert store.concepts.get("wide")["status"] == "waiting"
+    assert judged(store, clusters, concepts=(alone,)) == {}
+    assert judged(store, clusters)["wide"].ready, "it is declared again"
+
+
 def test_before_anything_is_clustered_purity_is_unknown(store):
     put_video(store, "w", ["wide"] * 4)
     told = judged(store, Clusters())["wide"]

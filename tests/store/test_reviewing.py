@@ -243,6 +243,14 @@ def test_the_day_asks_about_sources_doubts_and_holds_with_reasons_and_pictures(f
     assert not any(clip_id in item for item in asked for clip_id in STREET.clip_ids)
 
 
+def test_nothing_is_asked_for_a_concept_that_is_declared_no_more(filled):
+    calm = record_of(ConceptChanged, filled.concepts.get("calm"))
+    View(filled).apply([calm.model_copy(update={"reasons": ("no longer declared",)})])
+    asked = queue(filled, None, 30, NOON, GATE).items
+    assert {one.kind for one in asked} == {"source", "hold"}
+    assert {one.concept for one in asked} == {None}
+
+
 def test_what_was_answered_counts_against_the_budget_and_is_not_asked_again(filled):
     first = queue(filled, ["calm"], 3, NOON, GATE)
     assert len(first.items) == 3
