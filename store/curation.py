@@ -9,7 +9,7 @@ whichever come first in an order that is as good as random.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 
 import numpy as np
@@ -19,7 +19,7 @@ from store.clusters.rows import ANNOTATED, CONTROL, matrix_of, rows_of
 from store.clusters.sample import order_of
 from store.clusters.state import Clusters
 from store.concepts import UNDECLARED, Concept, is_declared
-from store.diversity import diversity
+from store.diversity import Diversity, diversity
 from store.documents import record_of
 from store.duplicates import COLUMN
 from store.media import media_key
@@ -122,7 +122,7 @@ def _judged(
     rows = rows_of(store.clips, members.probabilities, _LIGHT)
     eligible = [one for one, row in rows.items() if not row["held_for"]]
     told, ids_compared = _purity(store, concept, found, clusters, eligible)
-    held = diversity([rows[one] for one in eligible], _signatures(store, eligible))
+    held = _held(store, [rows[one] for one in eligible])
     manifest = _manifest(members, rows, answers, told, ids_compared)
     standing = Standing(held.n_distinct, held.n_videos, held.n_sources, told.value, told.low)
     reasons = shortcomings(concept, standing, bool(known.get("ready")))
@@ -223,6 +223,14 @@ def _side(store: Store, clip_ids: Sequence[str], modalities: Sequence[str]) -> t
     videos = [int(digest(row["video_id"])[:12], 16) for row in rows.values()]
     vectors = {name: matrix_of(list(rows.values()), name) for name in modalities}
     return list(rows), Side(np.array(videos, np.int64), vectors)
+
+
+def _held(store: Store, rows: Sequence[ClipRow]) -> Diversity:
+    """What clips hold; where copies were looked for among some of them, there are as many among the others."""
+    signatures = _signatures(store, [row["clip_id"] for row in rows])
+    held = diversity(rows, signatures)
+    share = held.n_distinct / len(signatures) if signatures else 1.0
+    return replace(held, n_distinct=round(share * len(rows)))
 
 
 def _signatures(store: Store, clip_ids: Sequence[str]) -> list[list[float] | None]:
