@@ -16,6 +16,8 @@ from store.errors import SettingsError
 from store.records import Json, Value
 
 Kind = Literal["query", "examples", "text", "cluster"]
+UNDECLARED = ("no longer declared",)
+"""Reasons of a concept that concepts.yaml declared once."""
 KINDS: tuple[Kind, ...] = ("query", "examples", "text", "cluster")
 
 
@@ -60,6 +62,11 @@ class Concept(Value):
             told = f"both {' and '.join(given)} are given" if given else "none is given"
             raise ValueError(f"exactly one of {', '.join(KINDS)} declares a concept; {told}")
         return self
+
+
+def is_declared(document: Json) -> bool:
+    """Whether the concept of a document of the store is one of concepts.yaml, as far as was told."""
+    return tuple(document["reasons"]) != UNDECLARED
 
 
 class ConceptsFile(Value):

@@ -6,20 +6,23 @@ back as records, for the one writer of the tables to store. Vectors are read of 
 whichever come first in an order that is as good as random.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 
 import numpy as np
 
 from store.clip_columns import ClipRow
-from store.clusters.rows import ANNOTATED, CONTROL, rows_of, vectors_of
+from store.clusters.rows import ANNOTATED, CONTROL, matrix_of, rows_of
 from store.clusters.sample import order_of
 from store.clusters.state import Clusters
-from store.concepts import Concept
-from store.diversity import diversity
+from store.concepts import UNDECLARED, Concept, is_declared
+from store.diversity import Diversity, diversity
+from store.documents import record_of
 from store.duplicates import COLUMN
+from store.media import media_key
 from store.membership import Answers, Found, members_of
 from store.pivots import COLUMNS as PIVOT_COLUMNS
 from store.pivots import pivots_of
@@ -66,12 +69,16 @@ def judge_concepts(
     answers: Mapping[str, Answers],
     now: datetime,
 ) -> list[ConceptChanged]:
-    """A record for each concept whose state differs from what the store holds, computed `now`."""
+    """A record for each concept whose state differs from what the store holds, computed `now`; of one that is declared
+    no more that it is not ready, so that nothing is trained for it."""
     known = store.concepts.all()
     judged = [
         _judged(store, one, found, clusters, answers.get(one.name, {}), known.get(one.name, {})) for one in concepts
     ]
     aside: Json = {"status": None, "computed_at": None}
+    declared = {one.name for one in concepts}
+    gone = [body for name, body in known.items() if name not in declared and is_declared(body)]
+    judged += [record_of(ConceptChanged, body | {"ready": False, "reasons": UNDECLARED}) for body in gone]
     changed = [one for one in judged if one.model_dump(mode="json") | aside != known.get(one.concept, {}) | aside]
     return [one.model_copy(update={"computed_at": now}) for one in changed]
 
@@ -110,25 +117,23 @@ def _judged(
     answers: Answers,
     known: Json,
 ) -> ConceptChanged:
-    """The concept's present state."""
+    """The concept's present state; of clips that are removed meanwhile, whatever is still there is told."""
     members = found[concept.name]
-    ids = sorted(members.probabilities)
-    rows = rows_of(store.clips, ids, _LIGHT)
-    eligible = [one for one in ids if not rows[one]["held_for"]]
+    rows = rows_of(store.clips, members.probabilities, _LIGHT)
+    eligible = [one for one, row in rows.items() if not row["held_for"]]
     told, ids_compared = _purity(store, concept, found, clusters, eligible)
-    held = diversity([rows[one] for one in eligible], _signatures(store, eligible))
+    held = _held(store, [rows[one] for one in eligible])
     manifest = _manifest(members, rows, answers, told, ids_compared)
     standing = Standing(held.n_distinct, held.n_videos, held.n_sources, told.value, told.low)
     reasons = shortcomings(concept, standing, bool(known.get("ready")))
     if members.fault is not None:
         reasons = (members.fault,)
-    content = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
     return ConceptChanged(
         concept=concept.name,
         definition=concept.model_dump(mode="json"),
-        members_key=store.media.put_bytes(content, "json"),
+        members_key=_put(store, manifest, known.get("members_key")),
         members_digest=digest(manifest),
-        n_members=len(ids),
+        n_members=len(rows),
         n_eligible=len(eligible),
         n_asked=len(answers),
         purity=told.value,
@@ -140,6 +145,14 @@ def _judged(
         recipe=digest(["concept", _VERSION, concept.model_dump(mode="json", exclude=_NO_PART), clusters.recipe])[:16],
         **asdict(held),
     )
+
+
+def _put(store: Store, manifest: list[Json], known: str | None) -> str:
+    """The manifest's key; it is written unless it is the known one and there."""
+    content = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
+    if known == media_key(hashlib.sha256(content).hexdigest(), "json") and store.media.exists(known):
+        return known
+    return store.media.put_bytes(content, "json")
 
 
 def _manifest(
@@ -159,10 +172,10 @@ def _manifest(
             "answer": answers.get(one),
             "agreement": agreement(one, told.agreement),
             "agreements": {name: agreement(one, scores) for name, scores in told.agreements.items()},
-            "eligible": not rows[one]["held_for"],
-            "held_for": rows[one]["held_for"],
+            "eligible": not row["held_for"],
+            "held_for": row["held_for"],
         }
-        for one in sorted(members.probabilities)
+        for one, row in rows.items()
     ]
 
 
@@ -179,11 +192,12 @@ def _purity(
     pool = [*(one for one in eligible if one not in own.added), *taken_out]
     yes = own.confirmed.intersection(pool)
     asked = Asked(len(pool), len(yes), len(taken_out))
-    ids = _few(pool) if clusters.space is not None else []
+    few = _few(pool) if clusters.space is not None else []
     against = _few(_contrast(store, concept, found)) if clusters.space is not None else []
     # What steers a clip is made of what the queries ask for: it would vouch for them whatever is seen and heard.
     modalities = [one for one in clusters.space.modalities if one != CONTROL] if clusters.space is not None else []
-    members, contrast = (_side(store, one, modalities) for one in (ids, against))
+    ids, members = _side(store, few, modalities)
+    _, contrast = _side(store, against, modalities)
     labels = np.array([own.probabilities[one] for one in ids if one in own.probabilities and one not in yes])
     return purity(members, contrast, labels, asked), ids
 
@@ -203,11 +217,20 @@ def _few(clip_ids: Sequence[str]) -> list[str]:
     return sorted(sorted(clip_ids, key=order_of)[:_COMPARED])
 
 
-def _side(store: Store, clip_ids: Sequence[str], modalities: Sequence[str]) -> Side:
-    videos = {row["clip_id"]: row["video_id"] for row in rows_of(store.clips, clip_ids, ["video_id"]).values()}
-    numbers = {video: int(digest(video)[:12], 16) for video in set(videos.values())}
-    _, vectors = vectors_of(store.clips, clip_ids, modalities)
-    return Side(np.array([numbers[videos[one]] for one in clip_ids], np.int64), vectors)
+def _side(store: Store, clip_ids: Sequence[str], modalities: Sequence[str]) -> tuple[list[str], Side]:
+    """Those of the clips that are there, and what is compared of them."""
+    rows = rows_of(store.clips, clip_ids, ["video_id", *modalities])
+    videos = [int(digest(row["video_id"])[:12], 16) for row in rows.values()]
+    vectors = {name: matrix_of(list(rows.values()), name) for name in modalities}
+    return list(rows), Side(np.array(videos, np.int64), vectors)
+
+
+def _held(store: Store, rows: Sequence[ClipRow]) -> Diversity:
+    """What clips hold; where copies were looked for among some of them, there are as many among the others."""
+    signatures = _signatures(store, [row["clip_id"] for row in rows])
+    held = diversity(rows, signatures)
+    share = held.n_distinct / len(signatures) if signatures else 1.0
+    return replace(held, n_distinct=round(share * len(rows)))
 
 
 def _signatures(store: Store, clip_ids: Sequence[str]) -> list[list[float] | None]:
@@ -215,5 +238,4 @@ def _signatures(store: Store, clip_ids: Sequence[str]) -> list[list[float] | Non
     if COLUMN not in store.clips.schema.names:
         return [None] * len(clip_ids)
     few = sorted(clip_ids, key=order_of)[:_COUNTED]
-    found = rows_of(store.clips, few, [COLUMN])
-    return [found[one][COLUMN] for one in few]
+    return [row[COLUMN] for row in rows_of(store.clips, few, [COLUMN]).values()]

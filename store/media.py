@@ -71,9 +71,11 @@ class MediaStore:
         return key
 
     def put_bytes(self, data: bytes, suffix: str) -> str:
-        """Store bytes; returns the key. Durable on return."""
+        """Store bytes; returns the key. Durable on return. Where they are there already, their age begins anew."""
         key = media_key(hashlib.sha256(data).hexdigest(), suffix)
-        if not self.exists(key):
+        if self.exists(key):
+            self.touch(key)
+        else:
             self._reach(lambda: self._write(key, iter((data,))))
         return key
 
@@ -91,6 +93,25 @@ class MediaStore:
     def exists(self, key: str) -> bool:
         """Whether the object is there."""
         return self._reach(lambda: self._fs.exists(self._path(key)))
+
+    def changed_at(self, key: str) -> datetime | None:
+        """When the object was written or touched last; None where it is not there."""
+        try:
+            self._fs.invalidate_cache()  # another process may have touched it since we listed it
+            return self._reach(lambda: self._fs.modified(self._path(key)))
+        except FileNotFoundError:
+            return None
+
+    def touch(self, key: str) -> None:
+        """Let the object's age begin anew; touching what is not there is no error."""
+        try:
+            if self._local:
+                self._reach(lambda: os.utime(self._path(key)))
+            else:
+                data = self._reach(lambda: self._fs.cat_file(self._path(key)))
+                self._reach(lambda: self._write(key, iter((data,))))
+        except FileNotFoundError:
+            return
 
     def delete(self, key: str) -> None:
         """Remove the object; removing what is not there is no error."""
@@ -115,9 +136,10 @@ class MediaStore:
         found = [path[len(self._root) + 1 :] for path in self._reach(lambda: self._fs.find(self._path(folder)))]
         return sorted(name for name in found if _NAME.fullmatch(name))
 
-    def keys(self) -> list[str]:
-        """Keys of all objects, in order; named ones have none."""
-        found = [path[len(self._root) + 1 :] for path in self._reach(lambda: self._fs.find(self._root))]
+    def keys(self, folder: str | None = None) -> list[str]:
+        """Keys of all objects (of those that begin with two digits), in order; named ones have none."""
+        root = self._root if folder is None else f"{self._root}/{folder}"
+        found = [path[len(self._root) + 1 :] for path in self._reach(lambda: self._fs.find(root))]
         return sorted(key for key in found if _KEY.fullmatch(key))
 
     def sweep(self, before: datetime) -> None:

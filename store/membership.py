@@ -15,7 +15,7 @@ import numpy as np
 
 from store.clip_columns import ClipRow
 from store.clips import ClipTable
-from store.clusters.rows import ANNOTATED, vectors_of
+from store.clusters.rows import ANNOTATED, matrix_of, rows_of, vectors_of
 from store.clusters.sample import order_of
 from store.clusters.state import Clusters
 from store.concepts import Concept
@@ -25,6 +25,9 @@ from store.purity import PEOPLE_ERR
 
 _CANDIDATES = 5_000
 """Most clips that a concept of examples or of a text may have. Chosen: more would be looked over by nobody."""
+_COMPARED = 2_000
+"""Clips that a text is compared with to tell what is usual. Chosen: where all stand for as many, their mean is off by a
+fiftieth of their spread."""
 _NEAR_SHARE = 0.05
 """Share of all clips that are as near to an example as a clip that is as likely a member as not. Chosen."""
 _LEAST = 0.5
@@ -71,7 +74,7 @@ def members_of(
         elif concept.examples:
             found = Found(_by_examples(clips, concept.examples, clusters), "examples, in the joint space")
         elif concept.text is not None:
-            found = _by_text(clips, concept.text, text_vector)
+            found = _by_text(clips, concept.text, text_vector, clusters)
         else:
             rows = clips.select(f"{ANNOTATED} AND cluster = {concept.cluster}", columns=["cluster_probability"])
             found = Found({row["clip_id"]: row["cluster_probability"] for row in rows}, "cluster")
@@ -132,9 +135,11 @@ def _by_examples(clips: ClipTable, examples: Sequence[str], clusters: Clusters) 
     centres = centres[np.isfinite(centres).all(axis=1)]
     if not len(centres):
         return {}
-    usual = np.sort(_to_nearest(clusters.sample.points, centres))
-    middle = float(usual[max(0, math.ceil(_NEAR_SHARE * len(usual)) - 1)])
-    scale = max(1e-9, float(usual.std()) / 4.0)
+    usual = _to_nearest(clusters.sample.points, centres)
+    rising = np.argsort(usual)
+    share = np.cumsum(clusters.sample.masses[rising])
+    middle = float(usual[rising[np.searchsorted(share, _NEAR_SHARE * share[-1])]])
+    scale = max(1e-9, _mean_and_spread(usual, clusters.sample.masses)[1] / 4.0)
     near = _candidates(clips, examples, columns)
     ids, vectors = vectors_of(clips, near, columns)
     away = _to_nearest(clusters.space.project(vectors), centres)
@@ -161,21 +166,38 @@ def _candidates(clips: ClipTable, examples: Sequence[str], columns: Sequence[str
     return found
 
 
-def _by_text(clips: ClipTable, text: str, vector: Sequence[float] | None) -> Found:
+def _mean_and_spread(values: np.ndarray, masses: np.ndarray) -> tuple[float, float]:
+    """Of all clips, by values float64 [M] of clips that stand for as many as `masses` says (Horvitz-Thompson)."""
+    mean = float(np.average(values, weights=masses))
+    return mean, math.sqrt(float(np.average((values - mean) ** 2, weights=masses)))
+
+
+def _by_text(clips: ClipTable, text: str, vector: Sequence[float] | None, clusters: Clusters) -> Found:
     """Clips that show a text: a standard deviation more like it than the likeness of clips usually exceeds by two."""
     if vector is None or TEXT_COLUMN not in clips.vector_columns:
         rows = clips.matching(text, ANNOTATED, _CANDIDATES)
         words = {word.lower() for word in _WORD.findall(text)}
         whole = [row for row in rows if words <= {word.lower() for word in _WORD.findall(row["conditioning"])}]
         return Found({row["clip_id"]: 1.0 for row in whole}, "words of the strings")
-    near = clips.nearest(np.asarray(vector), TEXT_COLUMN, ANNOTATED, _CANDIDATES, columns=[])
-    if not near:
+    likeness, masses = _likeness(clips, np.asarray(vector, np.float64), clusters)
+    if not len(likeness):
         return Found({}, "what a model sees")
-    sample = sorted(near, key=lambda row: order_of(row["clip_id"]))[:1_000]
-    likeness = np.array([1.0 - row["_distance"] for row in sample])
-    spread = max(1e-9, float(likeness.std()))
+    mean, spread = _mean_and_spread(likeness, masses)
     found = {}
-    for row in near:
-        above = (1.0 - row["_distance"] - float(likeness.mean())) / spread - 2.0
+    for row in clips.nearest(np.asarray(vector), TEXT_COLUMN, ANNOTATED, _CANDIDATES, columns=[]):
+        above = (1.0 - row["_distance"] - mean) / max(1e-9, spread) - 2.0
         found[row["clip_id"]] = 1.0 / (1.0 + math.exp(-4.0 * above))
     return Found({one: p for one, p in found.items() if p >= _LEAST}, "what a model sees")
+
+
+def _likeness(clips: ClipTable, vector: np.ndarray, clusters: Clusters) -> tuple[np.ndarray, np.ndarray]:
+    """Cosine similarity to a text of clips that stand for all, and how many each stands for: float64 [M] each."""
+    masses = dict(zip(clusters.sample.ids, clusters.sample.masses, strict=True))
+    # Not by the clips' own order, by which some of the sample were chosen already.
+    few = sorted(masses, key=lambda one: order_of(f"text {one}"))[:_COMPARED]
+    seen = {one: row for one, row in rows_of(clips, few, [TEXT_COLUMN]).items() if row[TEXT_COLUMN] is not None}
+    if not seen:
+        return np.empty(0), np.empty(0)
+    rows = matrix_of(list(seen.values()), TEXT_COLUMN).astype(np.float64)
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(vector)
+    return rows @ vector / np.maximum(lengths, 1e-12), np.array([masses[one] for one in seen])

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from store.clips import ClipTable
 from store.clusters.rows import ANNOTATED
-from store.concepts import Concept
+from store.concepts import Concept, is_declared
 from store.errors import InputError
 from store.membership import attributes_of
 from store.records import Json
@@ -120,7 +120,7 @@ def covered(store: Store, sizes: Mapping[int, int]) -> dict[int, str]:
     """
     best: dict[int, tuple[float, str]] = {}
     for name, body in sorted(store.concepts.all().items()):
-        inside = _in_clusters(store, body)
+        inside = _in_clusters(store, body) if is_declared(body) else {}
         total = sum(inside.values())
         for number, size in sizes.items():
             both = inside.get(number, 0)

@@ -106,6 +106,12 @@ class Store:
                 **{name: DocumentTable(database, name) for name in DOCUMENTS},
             )
 
+    def maintain(self) -> None:
+        """Keep every table quick to read and free its old versions; in the writing process, between writes."""
+        self.clips.maintain()
+        for name in DOCUMENTS:
+            getattr(self, name).maintain()
+
     def purge(self) -> None:
         """Make deleted and replaced rows of every table vanish from disk; in the writing process, between writes."""
         self.clips.purge()

@@ -15,6 +15,9 @@ from store.errors import InputError
 _PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
 """Keeps two writers that insert one new key at once from duplicating it (lance#4585)."""
 
+_MAINTAINED_EVERY = 100
+"""Writes of a table, each of which leaves a fragment and a version. Chosen: joining what 120 left takes 20 ms."""
+
 
 def connect(url: str) -> DBConnection:
     """The database at `url`; readers see every commit at once."""
@@ -117,6 +120,8 @@ class DocumentTable:
     def __init__(self, database: DBConnection, name: str) -> None:
         schema = pa.schema([key_field("id"), pa.field("status", pa.string()), pa.field("body", pa.string())])
         self._table = open_table(database, name, schema)
+        self._maintained = 0
+        """Version of the table when it was maintained last."""
 
     def put(self, documents: dict[str, dict[str, Any]]) -> None:
         """Insert or replace documents by id; each body's `status` is also its column."""
@@ -151,6 +156,19 @@ class DocumentTable:
         """Remove documents; a missing id is no error."""
         if ids:
             self._table.delete(sql_in("id", ids))
+
+    def maintain(self, keep_versions_for: timedelta = timedelta(hours=1)) -> None:
+        """Join fragments and free old versions, once there were enough writes since that was done last.
+
+        Run it in the writing process only, between writes.
+        """
+        self._table.checkout_latest()
+        if self._table.version - self._maintained < _MAINTAINED_EVERY:
+            return
+        self._table.optimize()
+        free_old_versions(self._table, keep_versions_for)
+        self._table.checkout_latest()
+        self._maintained = self._table.version
 
     def purge(self) -> None:
         """Make deleted and replaced documents vanish from disk; see `purge`."""

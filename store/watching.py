@@ -2,13 +2,15 @@
 
 A reference holds until the space of the clusters is fitted anew, footage is removed, or a person has answered its
 alarm. The state lies beside that of the clustering; where it is lost, a new reference is taken. Videos count once all
-their clips have come.
+their clips have come, and where they were submitted since the reference was taken: what is told of older ones (a source
+is released, the gate changes, clips are annotated anew) is nothing new.
 """
 
 import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -33,54 +35,63 @@ _CLIPS = 16
 _AT_ONCE = 50
 
 
+@dataclass(frozen=True)
+class _Watched:
+    """A reference, and what is known of drift since.
+
+    of: what the reference holds for. since: when it was taken. n_answered: alarms that were answered by then.
+    """
+
+    of: str
+    since: datetime
+    n_answered: int
+    drift: Drift
+
+    @property
+    def alarm_id(self) -> str:
+        """One alarm of one reference is one alarm, also where the state was lost. The number tells it from those that
+        were answered: where videos are many, the next reference often is of the same ones."""
+        return digest(["drift", self.of, self.drift.reference, self.n_answered])[:32]
+
+
 class Watch:
     """Follows a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._of, self._drift = _load(store.folder)
+        self._watched = _load(store.folder)
 
     def follow(self, clusters: Clusters, clip_ids: Sequence[str], now: datetime) -> list[DriftRaised]:
         """Compare what came with the reference; an alarm, while there is one that nobody knows of."""
         if clusters.space is None or not len(clusters.sample):
             return []
-        known = self._store.alarms.get(self._alarm_id())
-        basis = self._basis(clusters)
-        if self._drift is None or self._of != basis or (known or {}).get("status") == "answered":
-            self._of, self._drift = basis, self._reference(clusters)
+        basis, watched = self._basis(clusters), self._watched
+        if watched is None or watched.of != basis or self._is_answered(watched):
+            n_answered = self._store.alarms.counts().get("answered", 0)
+            watched = _Watched(basis, now, n_answered, self._reference(clusters))
         else:
-            rows = rows_of(self._store.clips, sorted(clip_ids), ["video_id"])
-            came = self._store.videos.get_many(sorted({row["video_id"] for row in rows.values()}))
-            whole = sorted(video for video, body in came.items() if body["status"] == "done")
-            self._drift = watch(self._drift, self._videos(whole, clusters))
-        _save(self._store.folder, self._of, self._drift)
-        is_news = self._drift.is_alarming and self._store.alarms.get(self._alarm_id()) is None
-        return [self._alarm(clusters.recipe, now)] if is_news else []
+            new = self._videos(self._submitted_since(watched.since, clip_ids), clusters)
+            watched = replace(watched, drift=watch(watched.drift, new))
+        self._watched = watched
+        _save(self._store.folder, watched)
+        is_news = watched.drift.is_alarming and self._store.alarms.get(watched.alarm_id) is None
+        return [_alarm(watched, clusters.recipe, now)] if is_news else []
+
+    def _is_answered(self, watched: _Watched) -> bool:
+        return (self._store.alarms.get(watched.alarm_id) or {}).get("status") == "answered"
+
+    def _submitted_since(self, since: datetime, clip_ids: Sequence[str]) -> list[str]:
+        """The whole ones of the clips' videos that were submitted since a time."""
+        rows = rows_of(self._store.clips, clip_ids, ["video_id"])
+        came = self._store.videos.get_many(sorted({row["video_id"] for row in rows.values()}))
+        whole = {video: body for video, body in came.items() if body["status"] == "done" and "submitted_at" in body}
+        return sorted(video for video, body in whole.items() if datetime.fromisoformat(body["submitted_at"]) >= since)
 
     def _basis(self, clusters: Clusters) -> str:
         """What a reference holds for: the space, and what was removed until then, since it holds vectors of clips. A
         removal counts when it is asked for and again when it is done: in between, its clips may still be there."""
         removals = self._store.removals.all()
         return digest([clusters.recipe, {id_: body["status"] for id_, body in removals.items()}])[:16]
-
-    def _alarm_id(self) -> str:
-        """One alarm of one reference is one alarm."""
-        return "" if self._drift is None else digest(["drift", self._of, self._drift.reference])[:32]
-
-    def _alarm(self, recipe: str, now: datetime) -> DriftRaised:
-        assert self._drift is not None
-        capital = self._drift.capital
-        return DriftRaised(
-            alarm_id=self._alarm_id(),
-            score=self._drift.score,
-            threshold=LIMIT,
-            streams={name: value for name, value in sorted(capital.items(), key=lambda one: -one[1]) if value >= LIMIT},
-            n_videos=self._drift.n_videos,
-            sources=dict(self._drift.sources),
-            clusters=dict(self._drift.clusters),
-            recipe=recipe,
-            raised_at=now,
-        )
 
     def _reference(self, clusters: Clusters) -> Drift:
         """Of whole videos, as good as random ones."""
@@ -89,17 +100,38 @@ class Watch:
 
     def _videos(self, video_ids: Sequence[str], clusters: Clusters) -> list[Video]:
         """What is compared of videos; one of which no clip is annotated is left out."""
-        columns = ["video_id", "source", CONTROL, *self._store.clips.vector_columns]
+        assert clusters.space is not None
+        columns = list(dict.fromkeys(["video_id", "source", CONTROL, *clusters.space.modalities]))
         found = []
         for first in range(0, len(video_ids), _AT_ONCE):
-            where = f"{ANNOTATED} AND {sql_in('video_id', video_ids[first : first + _AT_ONCE])}"
             by_video: dict[str, list[ClipRow]] = defaultdict(list)
-            for row in self._store.clips.select(where, columns):
+            for row in rows_of(self._store.clips, self._few(video_ids[first : first + _AT_ONCE]), columns).values():
                 by_video[row["video_id"]].append(row)
-            for video_id in sorted(by_video):
-                rows = sorted(by_video[video_id], key=lambda row: order_of(row["clip_id"]))
-                found.append(_video(rows[:_CLIPS], clusters))
+            found += [_video(rows, clusters) for _, rows in sorted(by_video.items())]
         return found
+
+    def _few(self, video_ids: Sequence[str]) -> list[str]:
+        """Ids of the clips that each of the videos is judged by."""
+        by_video: dict[str, list[str]] = defaultdict(list)
+        for row in self._store.clips.select(f"{ANNOTATED} AND {sql_in('video_id', video_ids)}", ["video_id"]):
+            by_video[row["video_id"]].append(row["clip_id"])
+        return [one for ids in by_video.values() for one in sorted(ids, key=order_of)[:_CLIPS]]
+
+
+def _alarm(watched: _Watched, recipe: str, now: datetime) -> DriftRaised:
+    drift = watched.drift
+    most = sorted(drift.capital.items(), key=lambda one: -one[1])
+    return DriftRaised(
+        alarm_id=watched.alarm_id,
+        score=drift.score,
+        threshold=LIMIT,
+        streams={name: value for name, value in most if value >= LIMIT},
+        n_videos=drift.n_videos,
+        sources=dict(drift.sources),
+        clusters=dict(drift.clusters),
+        recipe=recipe,
+        raised_at=now,
+    )
 
 
 def _video(rows: Sequence[ClipRow], clusters: Clusters) -> Video:
@@ -129,8 +161,10 @@ def _controls(rows: Sequence[ClipRow]) -> Mapping[str, float]:
     return {name: float(np.mean(values)) for name, values in present.items()}
 
 
-def _save(folder: Path, of: str, drift: Drift) -> None:
-    told: Json = {name: getattr(drift, name) for name in _TOLD} | {"of": of}
+def _save(folder: Path, watched: _Watched) -> None:
+    drift = watched.drift
+    told: Json = {name: getattr(drift, name) for name in _TOLD}
+    told |= {"of": watched.of, "since": watched.since.isoformat(), "n_answered": watched.n_answered}
     arrays = {f"strange {name}": values for name, values in drift.strangeness.items()}
     arrays |= {f"near {name}": values for name, values in drift.near.items()}
     file = io.BytesIO()
@@ -139,20 +173,23 @@ def _save(folder: Path, of: str, drift: Drift) -> None:
 
 
 _TOLD = ("reference", "accounts", "n_videos", "seen", "sources", "clusters")
-"""What of the state is kept as JSON; the rest are arrays."""
+"""What of the drift is kept as JSON; the rest are arrays."""
 
 
-def _load(folder: Path) -> tuple[str, Drift | None]:
+def _load(folder: Path) -> _Watched | None:
+    """What was known; None also where it was kept before there was a time in it, so that a reference is taken anew."""
     path = kept(folder, _FILE)
     if not path.is_file():
-        return "", None
+        return None
     with np.load(path, allow_pickle=False) as arrays:
         told = json.loads(str(arrays["told"]))
         near, strangeness = (
             {name.partition(" ")[2]: arrays[name] for name in arrays if name.startswith(f"{kind} ")}
             for kind in ("near", "strange")
         )
-    of = told.pop("of")
+    if "since" not in told:
+        return None
+    of, since, n_answered = told.pop("of"), datetime.fromisoformat(told.pop("since")), told.pop("n_answered")
     told["seen"] = tuple(told["seen"])
     told["accounts"] = {name: (a, b, c) for name, (a, b, c) in told["accounts"].items()}
-    return of, Drift(near=near, strangeness=strangeness, **told)
+    return _Watched(of, since, n_answered, Drift(near=near, strangeness=strangeness, **told))

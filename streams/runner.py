@@ -201,6 +201,9 @@ class Runner:
                 await self.step.idle(self._publisher.publish)
             except CliploomError as error:
                 log.warning("%s: idle work failed and will be tried again: %s", self.step.name, error)
+            except Exception:
+                # As with a batch, a fault of one step's program must not end the process of all of them.
+                log.exception("%s: idle work failed and will be tried again", self.step.name)
 
     async def _lag(self, app: faust.App, tp: Any) -> int:
         end = app.consumer.highwater(tp)

@@ -12,6 +12,7 @@ from heapq import nsmallest
 
 from store.clip_columns import ClipRow
 from store.clusters.rows import rows_of
+from store.concepts import is_declared
 from store.filters import Filter
 from store.gate import GateOptions
 from store.records import Json
@@ -45,10 +46,10 @@ class Subset:
 
 
 def subsets(store: Store, concepts: Sequence[str] | None) -> list[Subset]:
-    """The concepts of these names (None: all) by the store's documents and their manifests."""
+    """The declared concepts of these names (None: all) by the store's documents and their manifests."""
     found = []
     for name, body in store.concepts.all().items():
-        if concepts is not None and name not in concepts:
+        if not is_declared(body) or (concepts is not None and name not in concepts):
             continue
         manifest: list[Json] = json.loads(store.media.read(body["members_key"]))
         members = {one["clip_id"]: one["probability"] for one in manifest}
@@ -95,7 +96,8 @@ def hold_questions(store: Store, known: Sequence[Subset], gate: GateOptions) -> 
     for rule, column, is_highest in rules:
         where = f"{_HELD} AND {LIFTABLE} AND array_has(held_for, '{rule}')"
         ids.update(row["clip_id"] for row in store.clips.top(column, where, SEARCHED, is_highest))
-    return [_hold_question(row, known, gate) for row in _rows(store, ids, gate)]
+    # Another reviewer's keep may have opened a clip since it was found.
+    return [_hold_question(row, known, gate) for row in _rows(store, ids, gate) if row["held_for"]]
 
 
 def _member_question(row: ClipRow, subset: Subset) -> Candidate:

@@ -31,30 +31,44 @@ def make_worker(data: str, concepts: Path, profile: str) -> Callable[[Request, A
     store = Store.open(data)
     declared = load_concepts(concepts)
     texts = _text_vectors(declared, profile, Path(data, "models"))
-    curator = Curator(store)
-    drawn = load_map(store.folder)
-    watch = Watch(store)
+    following = _Following(store)
+    is_whole = True
     changed: set[str] = set()
 
     def work(request: Request, emit: Callable[[Any], None]) -> tuple[list[Record], bool]:
-        nonlocal drawn
+        nonlocal following, is_whole
+        if not is_whole:
+            # A look that failed may have changed half of what is remembered; what was kept on disk is whole.
+            following = _Following(store)
+        is_whole = False
+        curator = following.curator
         clip_ids, settle, now = request
+        changed.update(clip_ids)
         reviews = store.reviews.all()
         merges, splits = cluster_decisions(reviews)
         records = curator.follow(clip_ids, PeopleSay(tuple(merges), tuple(splits)), settle)
         answers = Ledger.of(reviews).labels
         found = find_members(store, declared, curator.clusters, answers, texts)
         records += judge_concepts(store, declared, found, curator.clusters, answers, now)
-        records += watch.follow(curator.clusters, clip_ids, now)
-        changed.update(clip_ids)
+        records += following.watch.follow(curator.clusters, clip_ids, now)
         if settle:
             records += find_pivots(store, sorted(changed), found, curator.in_flight)
             changed.clear()
-        drawn = follow_map(drawn, curator.clusters)
-        save_map(store.folder, drawn)
+        following.drawn = follow_map(following.drawn, curator.clusters)
+        save_map(store.folder, following.drawn)
+        is_whole = True
         return records, curator.is_behind
 
     return work
+
+
+class _Following:
+    """What is remembered of a store from one look at it to the next."""
+
+    def __init__(self, store: Store) -> None:
+        self.curator = Curator(store)
+        self.drawn = load_map(store.folder)
+        self.watch = Watch(store)
 
 
 def _text_vectors(concepts: Sequence[Concept], profile: str, models: Path) -> dict[str, list[float]]:

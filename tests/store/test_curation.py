@@ -1,7 +1,10 @@
 """Judging concepts on a store."""
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import count
 
 import pytest
 
@@ -14,6 +17,7 @@ from store.store import Store
 from store.view import View
 from tests.store.made_footage import COLUMNS, NOON, Video, all_records
 from tests.store.made_looks import curated, put_video
+from tests.store.made_meanwhile import Meanwhile
 
 LEAST = {"min_clips": 4, "min_videos": 2, "purity": 0.5}
 WIDE = Concept(name="wide", description="D.", query="shot_scale = 'wide'", contrasts=("close",), **LEAST)
@@ -57,6 +61,15 @@ def test_what_the_store_holds_already_is_not_told_again(made):
     assert sorted(past) == ["close@day/2026-01-01", "close@hour/57/12", "close@minute/12:00"]
     assert all(body["n_members"] == 24 for body in past.values())
     assert not any("clip" in name for body in past.values() for name in body)
+
+
+def test_a_manifest_that_is_gone_is_written_again_by_the_next_look(made):
+    store, clusters = made
+    key = judged(store, clusters)["wide"].members_key
+    View(store).apply(list(judged(store, clusters).values()))
+    store.media.delete(key)
+    assert judged(store, clusters) == {}
+    assert store.media.exists(key)
 
 
 def test_the_past_of_a_concept_is_kept_by_minutes_then_hours_then_days(made):
@@ -133,6 +146,21 @@ def test_a_query_that_cannot_be_run_is_a_reason(made):
     assert "nonsense" in told.reasons[0]
 
 
+def test_a_concept_that_is_declared_no_more_is_told_once_and_not_ready(made):
+    store, clusters = made
+    before = judged(store, clusters)
+    View(store).apply(list(before.values()))
+    alone = CLOSE.model_copy(update={"contrasts": ()})
+    told = judged(store, clusters, concepts=(alone,))
+    gone = told["wide"]
+    assert (gone.ready, gone.reasons) == (False, ("no longer declared",))
+    assert gone.members_key == before["wide"].members_key
+    View(store).apply(list(told.values()))
+    assert store.concepts.get("wide")["status"] == "waiting"
+    assert judged(store, clusters, concepts=(alone,)) == {}
+    assert judged(store, clusters)["wide"].ready, "it is declared again"
+
+
 def test_before_anything_is_clustered_purity_is_unknown(store):
     put_video(store, "w", ["wide"] * 4)
     told = judged(store, Clusters())["wide"]
@@ -152,6 +180,27 @@ def test_the_record_survives_the_wire_and_an_old_one_is_read(made):
     assert read.n_distinct == wide.n_eligible
 
 
+def test_clips_that_are_removed_during_a_look_leave_the_others_judged(tmp_path):
+    store = Store.open(tmp_path / "data", (*COLUMNS, Column(name="signature", kind="vector", size=2)))
+    for i in range(4):
+        wide = put_video(store, f"w{i}", ["wide"] * 6, seed=i)
+        put_video(store, f"c{i}", ["close"] * 6, seed=i)
+    clusters = curated(store).clusters
+    found = find_members(store, (WIDE, CLOSE), clusters, {}, {})
+    for reads in count(1):
+        there = [row["clip_id"] for row in store.clips.select("shot_scale = 'wide'", columns=[])]
+        changing = Meanwhile(store.clips, reads, partial(store.clips.delete, there[:1]))
+        told = judge_concepts(replace(store, clips=changing), (WIDE, CLOSE), found, clusters, {}, NOON)
+        if not changing.has_happened:
+            break
+        assert [one.concept for one in told] == ["wide", "close"]
+        assert told[0].n_members in (len(there), len(there) - 1)
+        assert told[0].purity > 0.9
+    assert reads > 5, "every read of the look is followed by a removal"
+    assert len(there) < 24
+    assert set(there) & set(wide)
+
+
 def test_pivots_of_a_video_are_told_once_and_its_other_clips_have_none(store):
     ids = put_video(store, "turns", ["wide"] * 9 + ["close"] * 9)
     clusters = curated(store).clusters
@@ -169,17 +218,24 @@ def test_pivots_of_a_video_are_told_once_and_its_other_clips_have_none(store):
     assert find_pivots(store, ids, found, {}) == []
 
 
-def test_copies_count_once_however_many_clips_a_concept_has(tmp_path):
+@pytest.mark.parametrize(
+    ("signature", "n_distinct", "reasons"),
+    [
+        ([1.0, 0.0], 1, ["too few clips, near copies counted once: 1 of 2050"]),
+        (None, 2_100, []),
+    ],
+)
+def test_copies_count_once_however_many_clips_a_concept_has(tmp_path, signature, n_distinct, reasons):
     store = Store.open(tmp_path / "data", (*COLUMNS, Column(name="signature", kind="vector", size=2)))
     records = all_records([Video("still", n_clips=2_100)])
-    alike = {"signature": [1.0, 0.0]}
+    alike = {"signature": signature}
     View(store).apply(
         [
             one.model_copy(update={"values": one.values | alike}) if isinstance(one, ClipEmbedded) else one
             for one in records
         ]
     )
-    every = Concept(name="every", description="D.", query="shot_scale IS NOT NULL")
+    every = Concept(name="every", description="D.", query="shot_scale IS NOT NULL", min_clips=2_050)
     told = judged(store, Clusters(), concepts=[every])["every"]
-    assert (told.n_eligible, told.n_distinct) == (2_100, 1)
-    assert "too few clips, near copies counted once: 1 of 12" in told.reasons
+    assert (told.n_eligible, told.n_distinct) == (2_100, n_distinct)
+    assert [one for one in told.reasons if one.startswith("too few clips")] == reasons

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import fsspec
 import pytest
@@ -39,6 +41,31 @@ def test_equal_bytes_are_one_object(media):
 def test_keys_lists_every_object_in_order(media):
     keys = [media.put_bytes(str(i).encode(), "json") for i in range(5)]
     assert media.keys() == sorted(keys)
+
+
+def test_keys_of_a_folder_are_those_that_begin_with_its_digits(media):
+    keys = [media.put_bytes(str(i).encode(), "json") for i in range(5)]
+    assert media.keys(keys[0][:2]) == sorted(key for key in keys if key.startswith(keys[0][:2]))
+    assert media.keys("00") == []
+
+
+def test_the_age_of_an_object_begins_anew_when_it_is_touched_or_put_again(media):
+    key = media.put_bytes(b"same", "json")
+    times = [media.changed_at(key)]
+    for again in (lambda: media.touch(key), lambda: media.put_bytes(b"same", "json")):
+        time.sleep(1.1)  # S3 tells whole seconds
+        again()
+        times.append(media.changed_at(key))
+    assert times == sorted(set(times))
+    assert abs(datetime.now(UTC) - times[-1]) < timedelta(minutes=1)
+    assert media.read(key) == b"same"
+
+
+def test_what_is_not_there_has_no_age_and_is_not_touched(media):
+    key = media_key("0" * 64, "json")
+    media.touch(key)
+    assert media.changed_at(key) is None
+    assert media.keys() == []
 
 
 def test_an_empty_storage_has_no_keys(media):

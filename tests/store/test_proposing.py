@@ -67,6 +67,13 @@ def test_what_a_declared_concept_is_already_is_not_proposed_but_contrasted_with(
     assert (left.concept.name, left.concept.contrasts) == ("close", ("far",))
 
 
+def test_what_a_concept_is_that_is_declared_no_more_is_proposed(made):
+    store, clusters = made
+    declare(store, clusters, WIDE)
+    declare(store, clusters, Concept(name="few", description="D.", query="face_count > 5"))
+    assert {one.concept.query for one in propose(store)} == {"shot_scale = 'wide'", "shot_scale = 'close'"}
+
+
 def test_a_concept_that_shares_little_with_a_cluster_does_not_cover_it(made):
     store, clusters = made
     ids = [row["clip_id"] for row in store.clips.select("shot_scale = 'wide'", columns=[])]

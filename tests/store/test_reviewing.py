@@ -13,7 +13,7 @@ from store.filters import FILTERS
 from store.gate import GateOptions
 from store.records import ClipCurated, Column, ConceptChanged, Json, ReviewDecided, digest
 from store.reviewing.answering import drafts, recorded, undoing
-from store.reviewing.candidates import features_of
+from store.reviewing.candidates import features_of, hold_questions
 from store.reviewing.ledger import Ledger, answered_on, cluster_decisions, unrefuted
 from store.reviewing.proposals import Example, examples, fitted
 from store.reviewing.queue import proposals, queue
@@ -22,6 +22,7 @@ from store.store import Store
 from store.view import View
 from tests.bench import review as bench
 from tests.store.made_footage import COLUMNS, NOON, Video, all_records, later
+from tests.store.made_meanwhile import Meanwhile
 
 GATE = GateOptions()
 MODELS = {kind: fitted(kind, ()) for kind in ("member", "hold")}
@@ -242,6 +243,14 @@ def test_the_day_asks_about_sources_doubts_and_holds_with_reasons_and_pictures(f
     assert not any(clip_id in item for item in asked for clip_id in STREET.clip_ids)
 
 
+def test_nothing_is_asked_for_a_concept_that_is_declared_no_more(filled):
+    calm = record_of(ConceptChanged, filled.concepts.get("calm"))
+    View(filled).apply([calm.model_copy(update={"reasons": ("no longer declared",)})])
+    asked = queue(filled, None, 30, NOON, GATE).items
+    assert {one.kind for one in asked} == {"source", "hold"}
+    assert {one.concept for one in asked} == {None}
+
+
 def test_what_was_answered_counts_against_the_budget_and_is_not_asked_again(filled):
     first = queue(filled, ["calm"], 3, NOON, GATE)
     assert len(first.items) == 3
@@ -273,6 +282,13 @@ def test_an_answer_keeps_what_was_shown_and_acts_through_the_gate(filled):
     assert (label.shown["membership.calm"], label.concepts) == (0.3, {"calm": True})
     answer(filled, "source:age:street", "release", 2)
     assert filled.clips.count("verdict = 'hold'") == 0
+
+
+def test_a_clip_that_another_reviewer_opens_meanwhile_is_not_asked_about(filled):
+    f = PARK.clip_ids[-1]
+    assert [one.item_id for one in hold_questions(filled, (), GATE)] == [f"hold:{f}"]
+    changing = Meanwhile(filled.clips, 1, lambda: answer(filled, f"hold:{f}", "keep"))
+    assert hold_questions(replace(filled, clips=changing), (), GATE) == []
 
 
 def test_too_few_answers_propose_nothing_and_say_so(filled):

@@ -69,6 +69,29 @@ def test_deleting_what_is_not_there_changes_nothing(documents):
     assert list(documents.all()) == ["a"]
 
 
+def test_documents_that_were_written_often_are_joined_and_their_old_versions_freed(documents, tmp_path):
+    folder = tmp_path / "lance" / "videos.lance"
+    for number in range(100):
+        documents.put({f"v{number % 3}": {"status": "done", "n": number}})
+    assert len(list(folder.glob("data/*"))) == 100
+    documents.maintain()
+    assert len(list(folder.glob("_versions/*.manifest"))) > 100, "versions of the last hour are read by others"
+    assert len(DocumentTable(connect(str(tmp_path / "lance")), "videos").all()) == 3
+    for number in range(100):
+        documents.put({f"v{number % 3}": {"status": "done", "n": number}})
+    documents.maintain(timedelta(0))
+    assert (len(list(folder.glob("data/*"))), len(list(folder.glob("_versions/*.manifest")))) == (1, 1)
+    assert documents.all() == {f"v{n % 3}": {"status": "done", "n": n} for n in (99, 97, 98)}
+
+
+def test_documents_that_were_written_seldom_are_left_as_they_are(documents, tmp_path):
+    for number in range(3):
+        documents.put({"v": {"status": "done", "n": number}})
+    before = sorted((tmp_path / "lance").rglob("*"))
+    documents.maintain(timedelta(0))
+    assert sorted((tmp_path / "lance").rglob("*")) == before
+
+
 def test_another_handle_sees_a_write_at_once(documents, tmp_path):
     other = DocumentTable(connect(str(tmp_path / "lance")), "videos")
     documents.put({"a": {"status": "x"}})

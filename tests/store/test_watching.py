@@ -1,6 +1,7 @@
 """Watching a store: a reference, an alarm, its answer, and what is kept of removed footage."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from store.clusters.curator import Curator
 from store.clusters.folder import forget_all, kept
+from store.clusters.sample import order_of
 from store.records import ClipDensified, ClipEmbedded, DriftAnswered, RemovalRequested
 from store.removal import remove
 from store.view import View
@@ -15,13 +17,16 @@ from store.watching import Watch
 from tests.store.made_footage import NOON, Video, all_records
 
 
-def put(store, prefix, n, away=0.0):
-    """n videos of two clips; their clip ids."""
+def put(store, prefix, n, **how):
+    """n videos; their clip ids."""
+    return put_named(store, [f"{prefix}{number}" for number in range(n)], **how)
+
+
+def put_named(store, names, away=0.0, n_clips=2, submitted_at=NOON):
     ids, records = [], []
-    for number in range(n):
-        video = Video(f"{prefix}{number}", n_clips=2)
-        rng = np.random.default_rng([number, *prefix.encode()])
-        place = rng.normal(0, 1, 4)
+    for name in names:
+        video = Video(name, n_clips=n_clips, submitted_at=submitted_at)
+        place = np.random.default_rng([*name.encode()]).normal(0, 1, 4)
         records += [
             record.model_copy(update={"values": record.values | {"visual": (place + away).tolist()}})
             if isinstance(record, ClipEmbedded)
@@ -133,3 +138,73 @@ def test_a_process_that_lives_on_keeps_nothing_of_removed_footage(watched, tmp_p
     seen, near = held(store)
     assert gone not in seen
     assert not np.isclose(near["near place visual"], lies, atol=1e-5).all(axis=1).any()
+
+
+def test_what_is_told_anew_of_older_videos_is_compared_with_nothing(watched):
+    """Their source was released, or they were annotated anew."""
+    store, clusters, watch = watched
+    before = put(store, "older", 40, away=9.0, submitted_at=NOON - timedelta(hours=1))
+    assert watch.follow(clusters, before, NOON) == []
+    assert n_compared(store) == 0
+    watch.follow(clusters, put(store, "since", 3), NOON)
+    assert n_compared(store) == 3
+
+
+def test_a_state_of_before_there_was_a_time_in_it_is_a_new_reference(watched):
+    store, clusters, _ = watched
+    path = kept(store.folder, "drift.npz")
+    with np.load(path) as arrays:
+        all_ = {name: arrays[name] for name in arrays}
+    told = json.loads(str(all_["told"]))
+    old = {name: told[name] for name in told.keys() - {"since", "n_answered"}}
+    np.savez(path, **all_ | {"told": np.array(json.dumps(old | {"n_videos": 7}))})
+    assert Watch(store).follow(clusters, (), NOON) == []
+    assert n_compared(store) == 0
+
+
+def test_an_answer_does_not_end_the_watch_where_the_next_reference_is_of_the_same_videos(store):
+    """Of more than 400 videos the same ones stand for all, however strange those are that came."""
+    put(store, "usual", 410, n_clips=1)
+    curator = Curator(store)
+    while records := curator.follow(settle=True):
+        View(store).apply(records)
+    watch, alarms = Watch(store), []
+    watch.follow(curator.clusters, (), NOON)
+    last = max(held(store)[0], key=order_of)
+    names = (f"strange{number}" for number in range(10_000))
+    strange = [name for name in names if order_of(Video(name).video_id) > order_of(last)]
+    for day in (1, 2):
+        now = NOON + timedelta(days=day)
+        came = put_named(store, [strange.pop() for _ in range(40)], away=9.0, n_clips=1, submitted_at=now)
+        (alarm,) = watch.follow(curator.clusters, came, now)
+        answer = DriftAnswered(alarm_id=alarm.alarm_id, by="Ada", reason="winter", answered_at=now)
+        View(store).apply([alarm, answer])
+        assert watch.follow(curator.clusters, came, now + timedelta(minutes=1)) == []
+        alarms.append(alarm.alarm_id)
+    assert len(set(alarms)) == 2
+
+
+class Noting:
+    """A clip table that notes which columns of how many rows were read."""
+
+    def __init__(self, clips):
+        self._clips = clips
+        self.read = []
+
+    def __getattr__(self, name):
+        return getattr(self._clips, name)
+
+    def select(self, where, columns):
+        rows = self._clips.select(where, columns)
+        self.read.append((set(columns), len(rows)))
+        return rows
+
+
+def test_of_a_long_video_few_clips_are_read_and_of_these_what_is_compared(watched):
+    store, clusters, _ = watched
+    clips = Noting(store.clips)
+    long = put(store, "long", 1, n_clips=50)
+    Watch(replace(store, clips=clips)).follow(clusters, long, NOON)
+    assert n_compared(store) == 1
+    compared = {"video_id", "source", "control", *clusters.space.modalities}
+    assert clips.read[-2:] == [({"video_id"}, 50), (compared, 16)]

@@ -7,17 +7,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import faust
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from store.codec import decode, encode
 from store.errors import InputError, Passing
 from store.kafka import KafkaSettings
 from store.records import ClipsStored, DeadLetter, Record
 from streams.broker import EmbeddedBroker
+from streams.child import WorkerFault
 from streams.metrics import StepMetrics
 from streams.publish import Publish, Publisher
 from streams.runner import Failure, Runner, Step
@@ -208,3 +209,41 @@ async def test_what_was_finished_does_not_come_again(address: str) -> None:
     async with Service(address, after):
         await _until(lambda: "b" in after.done, timeout_s=90)
     assert after.done == ["b"]
+
+
+class Quiet:
+    """As much of an app as an idle step sees: one partition, of which every record is taken."""
+
+    def __init__(self) -> None:
+        self.consumer = self
+        self.partition = TopicPartition("clips.stored", 0)
+
+    def assignment(self) -> set[TopicPartition]:
+        return {self.partition}
+
+    def highwater(self, partition: TopicPartition) -> int:
+        return 0
+
+    async def position(self, partition: TopicPartition) -> int:
+        return 0
+
+
+class Failing(Recorder):
+    """Fails in every idle moment."""
+
+    n_idle = 0
+
+    async def idle(self, publish: Publish) -> None:
+        self.n_idle += 1
+        raise WorkerFault("KeyError: 'a clip that was removed'")
+
+
+async def test_a_fault_of_idle_work_is_logged_and_the_step_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    step, nobody = Failing(), Publisher(AIOKafkaProducer())
+    runner = Runner(step, nobody, lambda: NOW, StepMetrics(), Tracer("densify", None))
+    app: Any = Quiet()
+    ticking = asyncio.create_task(runner.tick(app))
+    await _until(lambda: step.n_idle == 2 or ticking.done())
+    assert not ticking.done()
+    ticking.cancel()
+    assert "a clip that was removed" in caplog.text

@@ -1,15 +1,18 @@
 """Steps on a store, without a broker: what they publish for what they are given."""
 
+import hashlib
 import json
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import lance
 import pytest
 
 from processors.distill.vocabulary import DEFAULT_VOCABULARY
 from store.calibrations import latest_calibration
-from store.errors import Passing, SettingsError
+from store.errors import Passing, SettingsError, Unavailable
 from store.filters import Filter
 from store.gate import GateOptions
 from store.linking import Linker
@@ -20,7 +23,9 @@ from store.records import (
     CalibrationRequested,
     ClipCurated,
     ClipsStored,
+    ClustersFounded,
     ConceptChanged,
+    DriftAnswered,
     IdentityDecided,
     IdentityLinked,
     PivotsFound,
@@ -134,6 +139,48 @@ async def test_persist_writes_what_it_is_given_and_says_which_clips_are_complete
     assert await persist.process(all_records([ONE]), published) == {}
     assert store.videos.get(ONE.video_id)["status"] == "done"
     assert published == [ClipsStored(clip_ids=tuple(sorted(ONE.clip_ids)))]
+
+
+async def test_an_idle_writer_joins_what_many_writes_left_in_the_small_tables(
+    store: Store, persist: Persist, tmp_path: Path
+) -> None:
+    def n_fragments() -> int:
+        return len(lance.dataset(str(tmp_path / "lance" / "alarms.lance")).get_fragments())
+
+    for number in range(100):
+        answer = DriftAnswered(alarm_id=f"a{number}", by="Ada", reason="winter", answered_at=NOW)
+        await persist.process([answer], Published())
+    await persist.idle(Published())
+    assert n_fragments() == 1
+    assert len(store.alarms.all()) == 100
+
+
+async def test_an_idle_writer_deletes_manifests_that_were_superseded_a_day_ago(store: Store, tmp_path: Path) -> None:
+    first = int(NOW.timestamp()) // 8 * 8 % 256
+    manifests = (json.dumps([{"clip_id": f"c{number}"}]).encode() for number in range(10_000))
+    old = next(one for one in manifests if first <= hashlib.sha256(one).digest()[0] < first + 8)
+    before, after = (store.media.put_bytes(content, "json") for content in (old, b"[]"))
+    path = store.media.local_path(before)
+    assert path is not None
+
+    async def swept(*records: Record) -> bool:
+        """Whether it is gone, once it was written two days ago, the records came, and the writer fell idle."""
+        os.utime(path, ((NOW - timedelta(days=2)).timestamp(),) * 2)
+        persist = _persist(store, tmp_path)
+        for record in records:
+            await persist.process([record], Published())
+        for _ in range(100):
+            await persist.process([], Published())
+        await persist.idle(Published())
+        return not store.media.exists(before)
+
+    def ready(key: str) -> ConceptChanged:
+        return _ready("calm").model_copy(update={"members_key": key})
+
+    assert not await swept(ready(before))
+    assert not await swept(ready(after)), "its day begins when it is superseded"
+    assert await swept()
+    assert store.media.exists(after)
 
 
 async def test_removal_goes_through_the_writer_and_leaves_its_proof(
@@ -369,6 +416,29 @@ async def test_curate_places_new_clips_once_and_judges_every_concept(store: Stor
     await step.idle(again)
     step.stop()
     assert again == []
+
+
+async def test_a_look_that_failed_is_looked_anew_and_nothing_is_left_untold(store: Store, tmp_path: Path) -> None:
+    """The space of the clips is in memory before its file is in media storage, which is away then."""
+    concepts = tmp_path / "concepts.yaml"
+    concepts.write_text(CONCEPTS)
+    seconds = iter(range(0, 1000, 4))
+    step = Curate(tmp_path, concepts, "measured", Clock(), lambda: float(next(seconds)))
+    await step.idle(Published())
+    View(store).apply(all_records([ONE, TWO]))
+    media, away = tmp_path / "media", tmp_path / "away"
+    media.rename(away)
+    media.write_text("no folder")
+    published = Published()
+    await step.process([ClipsStored(clip_ids=ONE.clip_ids)], published)
+    with pytest.raises(Unavailable, match="media storage"):
+        await step.idle(published)
+    media.unlink()
+    away.rename(media)
+    await step.idle(published)
+    step.stop()
+    assert len(published.of(ClustersFounded)) == 1
+    assert {r.key for r in published.of(ClipCurated)} == {*ONE.clip_ids, *TWO.clip_ids}
 
 
 async def test_where_clips_never_stop_coming_pivots_are_looked_for_all_the_same(store: Store, tmp_path: Path) -> None:
