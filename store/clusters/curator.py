@@ -23,6 +23,7 @@ from store.clusters.rows import (
     CONTROL,
     PLACE,
     copy_in,
+    counts_of,
     in_parts,
     is_same,
     is_shown,
@@ -51,6 +52,8 @@ class Curator:
         """Condition on the clips to be placed anew to the clustering since which they are."""
         self._obeyed = PeopleSay()
         self._has_more = False
+        self._is_news = True
+        """Whether clips came or changed since it was last asked whether the space is outgrown, as far as known."""
         known = load_state(store.folder, options)
         if known is None:
             self.clusters = rebuilt(store, options)
@@ -78,11 +81,16 @@ class Curator:
         shown = self._shown()
         is_gone = self._forget(shown)
         columns = self._columns()
-        for clip_ids in in_parts(self._unseen(), AT_ONCE):
+        if self.clusters.space is None and columns:
+            self._found(columns)
+        unseen = self._unseen()
+        self._is_news |= bool(unseen) or bool(again)
+        for clip_ids in in_parts(unseen, AT_ONCE):
             self._take_in(clip_ids, columns, people)
-        self._look_again(sorted(set(again)))
+        self._look_again(sorted(set(again)), columns)
         if self._is_outgrown(columns, settle):
             self._found(columns)
+        self._is_news &= not settle
         if is_gone or (settle and (self.clusters.unsettled or people != self._obeyed)):
             self._settle(people)
         if settle:
@@ -162,28 +170,31 @@ class Curator:
             self._settle(people)
         self._tell(ids, points, vectors)
 
-    def _look_again(self, clip_ids: Sequence[str]) -> None:
+    def _look_again(self, clip_ids: Sequence[str], columns: Sequence[str]) -> None:
         """Place clips again that were placed before, by the vectors that they have now."""
-        space = self.clusters.space
-        if space is None:
+        if self.clusters.space is None:
             return
         for part in in_parts(clip_ids, AT_ONCE):
             rows = [row for row in self._rows(part, PLACE) if row["settled"] is not None]
             shown = {row["clip_id"]: self._in_flight.get(row["clip_id"]) or place_of(row) for row in rows}
-            ids, vectors = vectors_of(self._store.clips, list(shown), space.modalities)
+            ids, vectors = vectors_of(self._store.clips, list(shown), columns)
             points = self._project(vectors)
             self.clusters.move(ids, points)
             told = self._places(ids, points, vectors, {one: copy_in(shown[one]) for one in ids})
             self._in_flight.update((one.clip_id, one) for one in told if not is_same(shown[one.clip_id], one))
 
     def _is_outgrown(self, columns: Sequence[str], settle: bool) -> bool:
-        """Whether the space is of other modalities, or of few clips and now is the time to fit it to all of them."""
+        """Whether the space is of other modalities or of few of the clips that have one, or now is the time to fit it
+        to all of few clips."""
         clusters = self.clusters
         if not columns or clusters.space is None:
             return False
-        if settle and clusters.is_young and clusters.n_clips > clusters.n_founded:
+        if set(clusters.space.asked) != set(columns):
             return True
-        return set(clusters.space.asked) != set(columns)
+        if not settle or not self._is_news:
+            return False
+        is_grown = clusters.is_young and clusters.n_clips > clusters.n_founded
+        return is_grown or clusters.is_outgrown(counts_of(self._store.clips, clusters.sample.ids, columns))
 
     def _project(self, vectors: Vectors) -> np.ndarray:
         assert self.clusters.space is not None

@@ -19,7 +19,7 @@ from store.clusters.space import Space
 from store.clusters.state import Clusters
 from store.records import Json
 
-_VERSION = 2
+_VERSION = 3
 _NUMBERS = ("n_founded", "n_clips", "next_number", "settled", "unsettled")
 _OF_SAMPLE = ("order", "threshold", "points", "cluster", "stratum")
 _OF_MODEL = ("points", "masses", "core", "chosen")

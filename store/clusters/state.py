@@ -16,7 +16,7 @@ from store.clusters.lineage import Event, lives
 from store.clusters.model import Model, Near, Places
 from store.clusters.options import ClusterOptions
 from store.clusters.sample import Sample, admitted, thinned
-from store.clusters.space import Space, Vectors, fit_space
+from store.clusters.space import Column, Space, Vectors, fit_space
 from store.records import digest
 
 _UNSETTLED = 0.05
@@ -74,6 +74,12 @@ class Clusters:
     def is_young(self) -> bool:
         """Whether there are so few clips that fitting the space costs next to nothing."""
         return self.n_founded < _FEW
+
+    def is_outgrown(self, counts: Mapping[Column, int]) -> bool:
+        """Whether twice as many clips of the sample have a column as the space was fitted to: the first few clips tell
+        little of its spread, and one nothing."""
+        assert self.space is not None
+        return any(n >= _GROWN * self.space.counts.get(column, 0) for column, n in counts.items())
 
     def found(self, vectors: Vectors) -> None:
         """Fit the space to the clips of the sample, `vectors` in their order, and place them in it."""

@@ -10,18 +10,21 @@ from sklearn.metrics import adjusted_rand_score
 from store.clusters.curator import Curator
 from store.clusters.facets import Facets
 from store.clusters.file import load_state, state_digest
-from store.clusters.folder import kept
+from store.clusters.folder import forget_all, kept
 from store.clusters.options import ClusterOptions
 from store.clusters.rebuilding import rebuilt, rebuilt_facets
+from store.clusters.space import fit_space
 from store.clusters.state import PeopleSay
 from store.errors import NotFound
 from store.records import (
     ClipCurated,
+    ClipDensified,
     ClipEmbedded,
     ClipSegmented,
     ClusterChanged,
     ClustersFounded,
     Column,
+    Control,
     RemovalRequested,
 )
 from store.removal import remove
@@ -159,6 +162,91 @@ def test_a_merge_by_people_reaches_every_row_and_its_event_says_who(filled):
     merged = [one for one in told if isinstance(one, ClusterChanged) and one.kind == "merged"]
     assert [(one.by, {one.cluster, one.other}) for one in merged[:1]] == [("people", set(alive))]
     assert store.clips.count(f"cluster = {merged[0].cluster}") == 0
+
+
+def annotated(number: int, values: dict[str, float]) -> list[ClipDensified]:
+    """The clips of a batch, annotated by a vocabulary of these controls; each clip has other values."""
+    told = []
+    for i, record in enumerate(one for one in batch(number) if isinstance(one, ClipDensified)):
+        turned = tuple(value if i % 2 else -value for value in values.values())
+        control = Control(names=tuple(values), values=turned, present=(True,) * len(values))
+        told.append(record.model_copy(update={"annotation": record.annotation.model_copy(update={"control": control})}))
+    return told
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "is_lost"),
+    [
+        ({"motion": 1 / 3, "tension": 0.5}, False),
+        ({}, False),
+        ({"tension": 0.5, "motion": 1 / 3}, False),
+        ({"tension": 0.5}, True),
+    ],
+    ids=["gains", "loses", "reorders", "another and the file lost"],
+)
+def test_a_vocabulary_that_changes_is_followed_and_every_clip_is_compared_by_its_names(filled, vocabulary, is_lost):
+    store, curator = filled
+    before = {row["clip_id"]: row["cluster"] for row in store.clips.select(columns=["cluster"])}
+    anew = annotated(2, vocabulary)
+    View(store).apply(anew)
+    if is_lost:
+        forget_all(store.folder)
+        curator = Curator(store, OPTIONS)
+    View(store).apply(curator.follow([record.clip_id for record in anew], settle=True))
+    follow_to_the_end(store, curator)
+    # Clips that come with both vocabularies at once.
+    View(store).apply([*batch(10), *annotated(10, vocabulary)[::2]])
+    follow_to_the_end(store, curator)
+    rows = store.clips.select(columns=["cluster", "curation_recipe"])
+    assert len(rows) == 11 * PER_BATCH
+    assert {row["curation_recipe"] for row in rows} == {curator.clusters.recipe}
+    pairs = [(before[row["clip_id"]], row["cluster"]) for row in rows if before.get(row["clip_id"]) is not None]
+    assert np.mean([was == now for was, now in pairs]) > 0.9
+    names = {name for modality, name in curator.clusters.space.counts if modality == "control"}
+    assert names == {"motion", *vocabulary}
+
+
+def test_a_space_of_an_older_program_is_fitted_anew_and_clusters_keep_their_numbers(filled):
+    store, curator = filled
+    numbers = set(curator.clusters.numbers)
+    old = fit_space({"control": np.random.default_rng(0).normal(0, 1, (20, 1))}, np.ones(20), 64)
+    founded = ClustersFounded(
+        foundation_id="older",
+        n_clips=curator.clusters.n_clips,
+        space_key=store.media.put_bytes(old.to_bytes(), "npz"),
+        modalities=old.modalities,
+        recipe=curator.clusters.recipe,
+    )
+    View(store).apply([founded])
+    forget_all(store.folder)
+    again = Curator(store, OPTIONS)
+    follow_to_the_end(store, again)
+    assert set(again.clusters.space.modalities) == {"control", "face_embedding", "visual"}
+    assert len(numbers & set(again.clusters.numbers)) > 1
+
+
+def test_a_modality_that_is_new_to_many_clips_is_scaled_by_more_than_the_first_that_has_it(store):
+    embedded = {one.clip_id: one for one in all_records([Video("long", n_clips=1000)]) if isinstance(one, ClipEmbedded)}
+    drawn = np.random.default_rng(0)
+    looks = {one: {"visual": drawn.normal(0, 1, 4).tolist()} for one in embedded}
+    sounds = {one: {"visual": None, "face_embedding": drawn.normal(0, 1, 4).tolist()} for one in embedded}
+    View(store).apply([one for one in all_records([Video("long", n_clips=1000)]) if not isinstance(one, ClipEmbedded)])
+    View(store).apply([one.model_copy(update={"values": one.values | sounds[id_]}) for id_, one in embedded.items()])
+    curator = Curator(store, OPTIONS)
+    follow_to_the_end(store, curator)
+    assert not curator.clusters.is_young
+    first = curator.clusters.sample.ids[0]
+    for ids in ([first], sorted(embedded)):
+        anew = [
+            embedded[one].model_copy(update={"values": embedded[one].values | sounds[one] | looks[one]}) for one in ids
+        ]
+        View(store).apply(anew)
+        View(store).apply(curator.follow(ids, settle=True))
+        follow_to_the_end(store, curator)
+    (block,) = (one for one in curator.clusters.space.blocks if one.name == "visual")
+    np.testing.assert_allclose(block.scale, 0.5, rtol=0.3)
+    again = Curator(store, OPTIONS)
+    assert not [one for one in again.follow(sorted(embedded), settle=True) if isinstance(one, ClustersFounded)]
 
 
 def test_a_clip_of_an_older_program_is_placed_as_if_it_were_new(store):
