@@ -6,6 +6,7 @@ again, so that a kill at any moment loses nothing and repeats nothing. Where the
 tables say: which clips are in the sample, in which clusters, in which space.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -212,16 +213,19 @@ class Curator:
 
     def _settle(self, people: PeopleSay) -> None:
         """Cluster the sample anew; clips of clusters that changed are to be placed anew."""
-        split = {a for pair in self.clusters.apart for a in pair}
+        apart, obeyed = self.clusters.apart, Counter(self.clusters.obeyed)
         events = self.clusters.settle(people)
         self._obeyed = people
-        asked = {n for group in people.joined for n in group} | ({*people.split} - split)
+        split = {*(Counter(self.clusters.obeyed) - obeyed)}
+        joined = {n for group in people.joined for n in group}
+        joined |= {n for pair in apart if pair[0] not in people.split for n in pair}
         for event in events:
-            self._entries.append(self._entry("joint", event, asked))
+            is_asked = event.other in split if event.kind == "split" else bool({event.number, event.other} & joined)
+            self._entries.append(self._entry("joint", event, is_asked))
             others = "cluster IS NULL" if event.other is None else f"cluster = {event.other}"
             self._stale |= dict.fromkeys((f"cluster = {event.number}", others), self.clusters.settled)
         for name, event in self.facets.settle(self._store.clips, self.clusters):
-            self._entries.append(self._entry(name, event, set()))
+            self._entries.append(self._entry(name, event, False))
             # A number may be the beginning of another, which finds too much and never too little.
             changed = (event.number, "null" if event.other is None else event.other)
             lies = (f"by_modality LIKE '%\"{name}\": {number}%'" for number in changed)
@@ -363,7 +367,7 @@ class Curator:
             )
         )
 
-    def _entry(self, modality: str, event: Event, asked: set[int]) -> ClusterChanged:
+    def _entry(self, modality: str, event: Event, is_asked: bool) -> ClusterChanged:
         told = {
             "modality": modality,
             "kind": event.kind,
@@ -371,7 +375,7 @@ class Curator:
             "other": event.other,
             "n_clips": round(event.mass),
             "settled": self.clusters.settled,
-            "by": "people" if {event.number, event.other} & asked else "clustering",
+            "by": "people" if is_asked else "clustering",
             "recipe": self.clusters.recipe,
         }
         return ClusterChanged.model_validate({"event_id": digest(told)[:32]} | told)

@@ -30,13 +30,6 @@ def rebuilt(store: Store, options: ClusterOptions = ClusterOptions()) -> Cluster
     clusters.n_clips = store.clips.count("settled IS NOT NULL")
     events = [body for body in store.cluster_events.all().values() if body["modality"] == "joint"]
     clusters.next_number = 1 + max((body["cluster"] for body in events), default=-1)
-    clusters.apart = tuple(
-        sorted(
-            (min(body["cluster"], body["other"]), max(body["cluster"], body["other"]))
-            for body in events
-            if body["kind"] == "split" and body["by"] == "people"
-        )
-    )
     space = Space.from_bytes(store.media.read(foundation["space_key"]))
     there = [name for name in space.modalities if name in store.clips.schema.names]
     rows = store.clips.select(_SAMPLED, columns=["cluster", "sample_threshold", "settled", *there])
@@ -48,6 +41,12 @@ def rebuilt(store: Store, options: ClusterOptions = ClusterOptions()) -> Cluster
             points = space.project({name: matrix_of(rows, name) for name in there})
             clusters.space = space
     number = np.array([_NOISE if row["cluster"] is None else row["cluster"] for row in rows], np.int64)
+    splits = [body for body in events if body["kind"] == "split" and body["by"] == "people"]
+    splits.sort(key=lambda body: (body["settled"], body["other"]))
+    pairs = [(body["other"], *sorted((body["cluster"], body["other"]))) for body in splits]
+    # Those that people undid since are forgotten when it is settled.
+    clusters.apart = tuple((said, a, b) for said, a, b in pairs if {a, b} <= set(number.tolist()))
+    clusters.obeyed = tuple(sorted(body["other"] for body in splits))
     clusters.sample = Sample(
         ids=tuple(row["clip_id"] for row in rows),
         order=np.array([order_of(row["clip_id"]) for row in rows]),

@@ -164,6 +164,39 @@ def test_a_merge_by_people_reaches_every_row_and_its_event_says_who(filled):
     assert store.clips.count(f"cluster = {merged[0].cluster}") == 0
 
 
+def test_splits_by_people_are_known_where_the_file_is_lost_and_forgotten_where_they_are_undone(store):
+    drawn = np.random.default_rng(5)
+    looks = iter(
+        np.vstack([drawn.normal([x, y, 0, 0], [1, 1, 0, 0], (100, 4)) for x, y in ((0, 0), (2.2, 0), (40, 40))])
+    )
+    records = [
+        one.model_copy(update={"values": one.values | {"visual": next(looks).tolist()}})
+        if isinstance(one, ClipEmbedded)
+        else one
+        for one in all_records([Video("row", n_clips=300)])
+    ]
+    View(store).apply(records)
+    options = ClusterOptions(min_cluster_size=30)
+    curator = Curator(store, options)
+    follow_to_the_end(store, curator)
+    said = PeopleSay(split=curator.clusters.numbers)
+    told = follow_to_the_end(store, curator, said)
+    asked = [one.other for one in told if isinstance(one, ClusterChanged) and one.by == "people"]
+    assert asked
+    assert sorted(asked) == list(curator.clusters.obeyed)
+    known = rebuilt(store, options)
+    assert (known.apart, known.obeyed) == (curator.clusters.apart, curator.clusters.obeyed)
+    forget_all(store.folder)
+    again = Curator(store, options)
+    assert not [one for one in follow_to_the_end(store, again, said) if isinstance(one, ClusterChanged)]
+    forget_all(store.folder)
+    again = Curator(store, options)
+    told = follow_to_the_end(store, again)
+    assert (again.clusters.apart, again.clusters.obeyed) == ((), ())
+    merged = [one for one in told if isinstance(one, ClusterChanged) and one.modality == "joint"]
+    assert {(one.kind, one.by) for one in merged} == {("merged", "people")}
+
+
 def annotated(number: int, values: dict[str, float]) -> list[ClipDensified]:
     """The clips of a batch, annotated by a vocabulary of these controls; each clip has other values."""
     told = []
