@@ -92,7 +92,9 @@ class Curator:
         if self._is_outgrown(columns, settle):
             self._found(columns)
         self._is_news &= not settle
-        if is_gone or (settle and (self.clusters.unsettled or people != self._obeyed)):
+        # Without a model, as after a founding, every clip would be told to be in no cluster.
+        is_blank = self.clusters.model is None and self.clusters.unsettled > 0
+        if is_gone or is_blank or (settle and (self.clusters.unsettled or people != self._obeyed)):
             self._settle(people)
         if settle:
             self._mend_copies()
@@ -242,13 +244,15 @@ class Curator:
         for condition, key in ((old_space, None), *moved):
             rows = self._store.clips.some(f"{ANNOTATED} AND sample_threshold IS NULL AND {condition}", room)
             ids = sorted(set(rows) - self._in_flight.keys())
+            is_full = len(rows) == room
             if not rows and key is not None:
                 del self._stale[key]
             for part in in_parts(ids, AT_ONCE):
                 found, vectors = vectors_of(self._store.clips, part, self.clusters.space.modalities)
                 self._tell(found, self._project(vectors), vectors)
             room -= len(ids)
-            if room <= 0:
+            # Rows in flight count too: they may be all that was read, and hide others that wait.
+            if is_full:
                 self._has_more = True
                 return
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
+from store.clips import ClipTable
+from store.clusters.copies import copies_of
 from store.clusters.curator import Curator
 from store.clusters.facets import Facets
 from store.clusters.file import load_state, state_digest
@@ -29,6 +31,7 @@ from store.records import (
 )
 from store.removal import remove
 from store.store import Store
+from store.tables import connect
 from store.view import View
 from tests.store.clusters.road import OPTIONS, PER_BATCH, batch, digests, end_of, follow_to_the_end, run
 from tests.store.made_footage import COLUMNS, NOON, Video, all_records
@@ -239,6 +242,47 @@ def test_a_vocabulary_that_changes_is_followed_and_every_clip_is_compared_by_its
     assert names == {"motion", *vocabulary}
 
 
+def test_clips_stay_in_their_clusters_at_a_look_that_founds_the_space_anew_without_settling(filled):
+    store, curator = filled
+    before = {row["clip_id"]: row["cluster"] for row in store.clips.select(columns=["cluster"])}
+    anew = [
+        record.model_copy(update={"values": {"visual": record.values["visual"], "face_embedding": None}})
+        for number in range(10)
+        for record in batch(number)
+        if isinstance(record, ClipEmbedded)
+    ]
+    View(store).apply(anew)
+    told = {one.clip_id: one.cluster for one in curator.follow() if isinstance(one, ClipCurated)}
+    assert curator.clusters.space.modalities == ("control", "visual")
+    assert set(told) >= set(curator.clusters.sample.ids)
+    assert np.mean([before[clip_id] == cluster for clip_id, cluster in told.items()]) > 0.9
+    assert set(store.clips.get(next(iter(told)))["by_modality"]) == {"visual", "face_embedding"}
+    View(store).apply(curator.follow())
+    follow_to_the_end(store, curator)
+    assert {tuple(row["by_modality"]) for row in store.clips.select(columns=["by_modality"])} == {("visual",)}
+
+
+def test_more_is_to_be_placed_anew_while_what_was_read_is_still_in_flight(store):
+    video = Video("long", n_clips=2500)
+    drawn = np.random.default_rng(0)
+    embedded = [
+        one.model_copy(update={"values": one.values | {"visual": drawn.normal(0, 1, 4).tolist()}})
+        for one in video.embedded
+    ]
+    View(store).apply([*(one for one in video.road if not isinstance(one, ClipEmbedded)), *embedded])
+    # So few clips are no cluster: nothing but the older space says which clips wait.
+    curator = Curator(store, ClusterOptions(capacity=60, min_cluster_size=1500))
+    follow_to_the_end(store, curator)
+    View(store).apply([one.model_copy(update={"values": one.values | {"face_embedding": None}}) for one in embedded])
+    for _ in range(2):
+        told = curator.follow()
+        assert curator.is_behind, "the tables show nothing of the first two thousand yet"
+    View(store).apply(told)
+    follow_to_the_end(store, curator)
+    rows = store.clips.select(columns=["curation_recipe"])
+    assert {row["curation_recipe"] for row in rows} == {curator.clusters.recipe}
+
+
 def test_a_space_of_an_older_program_is_fitted_anew_and_clusters_keep_their_numbers(filled):
     store, curator = filled
     numbers = set(curator.clusters.numbers)
@@ -353,3 +397,23 @@ def test_copies_are_a_group_with_the_best_as_its_keeper_and_another_takes_its_pl
             else {small.video_id: (False, None)}
         )
         assert told() == kept | {other: (False, None)}
+
+
+def test_a_clip_that_is_removed_while_its_copies_are_looked_for_has_none(tmp_path):
+    store = Store.open(tmp_path / "data", (*COLUMNS, Column(name="signature", kind="vector", size=4)))
+    videos = [Video(name, n_clips=1) for name in ("one", "two", "three")]
+    for video in videos:
+        signed = [one.model_copy(update={"values": {"signature": [1.0, 0.0, 0.0, 0.0]}}) for one in video.embedded]
+        View(store).apply([*(one for one in video.road if not isinstance(one, ClipEmbedded)), *signed])
+    ids = sorted(video.clip_ids[0] for video in videos)
+
+    class Leaving(ClipTable):
+        """Its first clip goes as soon as it was read."""
+
+        def select(self, *asked, **also):
+            rows = super().select(*asked, **also)
+            self.delete(ids[:1])
+            return rows
+
+    found = copies_of(Leaving(connect(f"{store.folder}/lance")), ids)
+    assert set(found) == set(ids[1:])
