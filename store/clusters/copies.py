@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from store.clip_columns import ClipRow
 from store.clips import ClipTable
 from store.duplicates import COLUMN, group_of
+from store.errors import InputError, NotFound
 from store.records import digest
 from store.tables import sql_in
 
@@ -36,7 +37,10 @@ def copies_of(clips: ClipTable, clip_ids: Sequence[str]) -> dict[str, Copy]:
     for row in have:
         if row["clip_id"] in found:
             continue
-        others = group_of(clips, row["clip_id"])
+        try:
+            others = group_of(clips, row["clip_id"])
+        except (NotFound, InputError):  # its footage was removed, or measured anew, since it was read
+            continue
         if others:
             found |= _judged(clips, [row["clip_id"], *(one.clip_id for one in others)])
     return found
@@ -45,6 +49,8 @@ def copies_of(clips: ClipTable, clip_ids: Sequence[str]) -> dict[str, Copy]:
 def _judged(clips: ClipTable, members: Sequence[str]) -> dict[str, Copy]:
     there = [name for name in _BAD if name in clips.schema.names]
     rows = clips.select(sql_in("clip_id", members), columns=[*_READ, *there])
+    if len(rows) < 2:  # the others were removed meanwhile
+        return {}
     keeper = best_of(rows)
     known = sorted(row["copies"] for row in rows if row["copies"] is not None)
     group = known[0] if known else digest(["copies", min(members)])[:16]

@@ -6,6 +6,7 @@ again, so that a kill at any moment loses nothing and repeats nothing. Where the
 tables say: which clips are in the sample, in which clusters, in which space.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -23,6 +24,7 @@ from store.clusters.rows import (
     CONTROL,
     PLACE,
     copy_in,
+    counts_of,
     in_parts,
     is_same,
     is_shown,
@@ -51,6 +53,8 @@ class Curator:
         """Condition on the clips to be placed anew to the clustering since which they are."""
         self._obeyed = PeopleSay()
         self._has_more = False
+        self._is_news = True
+        """Whether clips came or changed since it was last asked whether the space is outgrown, as far as known."""
         known = load_state(store.folder, options)
         if known is None:
             self.clusters = rebuilt(store, options)
@@ -78,12 +82,19 @@ class Curator:
         shown = self._shown()
         is_gone = self._forget(shown)
         columns = self._columns()
-        for clip_ids in in_parts(self._unseen(), AT_ONCE):
+        if self.clusters.space is None and columns:
+            self._found(columns)
+        unseen = self._unseen()
+        self._is_news |= bool(unseen) or bool(again)
+        for clip_ids in in_parts(unseen, AT_ONCE):
             self._take_in(clip_ids, columns, people)
-        self._look_again(sorted(set(again)))
+        self._look_again(sorted(set(again)), columns)
         if self._is_outgrown(columns, settle):
             self._found(columns)
-        if is_gone or (settle and (self.clusters.unsettled or people != self._obeyed)):
+        self._is_news &= not settle
+        # Without a model, as after a founding, every clip would be told to be in no cluster.
+        is_blank = self.clusters.model is None and self.clusters.unsettled > 0
+        if is_gone or is_blank or (settle and (self.clusters.unsettled or people != self._obeyed)):
             self._settle(people)
         if settle:
             self._mend_copies()
@@ -162,28 +173,31 @@ class Curator:
             self._settle(people)
         self._tell(ids, points, vectors)
 
-    def _look_again(self, clip_ids: Sequence[str]) -> None:
+    def _look_again(self, clip_ids: Sequence[str], columns: Sequence[str]) -> None:
         """Place clips again that were placed before, by the vectors that they have now."""
-        space = self.clusters.space
-        if space is None:
+        if self.clusters.space is None:
             return
         for part in in_parts(clip_ids, AT_ONCE):
             rows = [row for row in self._rows(part, PLACE) if row["settled"] is not None]
             shown = {row["clip_id"]: self._in_flight.get(row["clip_id"]) or place_of(row) for row in rows}
-            ids, vectors = vectors_of(self._store.clips, list(shown), space.modalities)
+            ids, vectors = vectors_of(self._store.clips, list(shown), columns)
             points = self._project(vectors)
             self.clusters.move(ids, points)
             told = self._places(ids, points, vectors, {one: copy_in(shown[one]) for one in ids})
             self._in_flight.update((one.clip_id, one) for one in told if not is_same(shown[one.clip_id], one))
 
     def _is_outgrown(self, columns: Sequence[str], settle: bool) -> bool:
-        """Whether the space is of other modalities, or of few clips and now is the time to fit it to all of them."""
+        """Whether the space is of other modalities or of few of the clips that have one, or now is the time to fit it
+        to all of few clips."""
         clusters = self.clusters
         if not columns or clusters.space is None:
             return False
-        if settle and clusters.is_young and clusters.n_clips > clusters.n_founded:
+        if set(clusters.space.asked) != set(columns):
             return True
-        return set(clusters.space.asked) != set(columns)
+        if not settle or not self._is_news:
+            return False
+        is_grown = clusters.is_young and clusters.n_clips > clusters.n_founded
+        return is_grown or clusters.is_outgrown(counts_of(self._store.clips, clusters.sample.ids, columns))
 
     def _project(self, vectors: Vectors) -> np.ndarray:
         assert self.clusters.space is not None
@@ -201,16 +215,19 @@ class Curator:
 
     def _settle(self, people: PeopleSay) -> None:
         """Cluster the sample anew; clips of clusters that changed are to be placed anew."""
-        split = {a for pair in self.clusters.apart for a in pair}
+        apart, obeyed = self.clusters.apart, Counter(self.clusters.obeyed)
         events = self.clusters.settle(people)
         self._obeyed = people
-        asked = {n for group in people.joined for n in group} | ({*people.split} - split)
+        split = {*(Counter(self.clusters.obeyed) - obeyed)}
+        joined = {n for group in people.joined for n in group}
+        joined |= {n for pair in apart if pair[0] not in people.split for n in pair}
         for event in events:
-            self._entries.append(self._entry("joint", event, asked))
+            is_asked = event.other in split if event.kind == "split" else bool({event.number, event.other} & joined)
+            self._entries.append(self._entry("joint", event, is_asked))
             others = "cluster IS NULL" if event.other is None else f"cluster = {event.other}"
             self._stale |= dict.fromkeys((f"cluster = {event.number}", others), self.clusters.settled)
         for name, event in self.facets.settle(self._store.clips, self.clusters):
-            self._entries.append(self._entry(name, event, set()))
+            self._entries.append(self._entry(name, event, False))
             # A number may be the beginning of another, which finds too much and never too little.
             changed = (event.number, "null" if event.other is None else event.other)
             lies = (f"by_modality LIKE '%\"{name}\": {number}%'" for number in changed)
@@ -227,13 +244,15 @@ class Curator:
         for condition, key in ((old_space, None), *moved):
             rows = self._store.clips.some(f"{ANNOTATED} AND sample_threshold IS NULL AND {condition}", room)
             ids = sorted(set(rows) - self._in_flight.keys())
+            is_full = len(rows) == room
             if not rows and key is not None:
                 del self._stale[key]
             for part in in_parts(ids, AT_ONCE):
                 found, vectors = vectors_of(self._store.clips, part, self.clusters.space.modalities)
                 self._tell(found, self._project(vectors), vectors)
             room -= len(ids)
-            if room <= 0:
+            # Rows in flight count too: they may be all that was read, and hide others that wait.
+            if is_full:
                 self._has_more = True
                 return
 
@@ -352,7 +371,7 @@ class Curator:
             )
         )
 
-    def _entry(self, modality: str, event: Event, asked: set[int]) -> ClusterChanged:
+    def _entry(self, modality: str, event: Event, is_asked: bool) -> ClusterChanged:
         told = {
             "modality": modality,
             "kind": event.kind,
@@ -360,7 +379,7 @@ class Curator:
             "other": event.other,
             "n_clips": round(event.mass),
             "settled": self.clusters.settled,
-            "by": "people" if {event.number, event.other} & asked else "clustering",
+            "by": "people" if is_asked else "clustering",
             "recipe": self.clusters.recipe,
         }
         return ClusterChanged.model_validate({"event_id": digest(told)[:32]} | told)

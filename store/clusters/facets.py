@@ -49,10 +49,12 @@ class Facets:
         return told
 
     def place(self, space: Space, vectors: Vectors) -> Sequence[Labels]:
-        """The clusters that clips are in, a row each."""
+        """The clusters that clips are in, a row each; none by a modality that is not among their vectors any more."""
         n_clips = len(next(iter(vectors.values()))) if vectors else 0
         labels: list[dict[str, int | None]] = [{} for _ in range(n_clips)]
         for name, state in self.states.items():
+            if name not in vectors:
+                continue
             points = space.project({name: vectors[name]})
             known = np.flatnonzero(np.isfinite(points).all(axis=1))
             for row, number in zip(known.tolist(), state.place(points[known]).cluster.tolist(), strict=True):

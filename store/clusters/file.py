@@ -19,7 +19,7 @@ from store.clusters.space import Space
 from store.clusters.state import Clusters
 from store.records import Json
 
-_VERSION = 2
+_VERSION = 3
 _NUMBERS = ("n_founded", "n_clips", "next_number", "settled", "unsettled")
 _OF_SAMPLE = ("order", "threshold", "points", "cluster", "stratum")
 _OF_MODEL = ("points", "masses", "core", "chosen")
@@ -32,7 +32,7 @@ def state_bytes(clusters: Clusters, notes: Json, facets: Mapping[str, Clusters] 
     told: Json = {name: getattr(clusters, name) for name in _NUMBERS}
     told |= {"version": _VERSION, "options": clusters.options.recipe, "apart": clusters.apart, "notes": notes}
     told |= {"thresholds": sorted(clusters.thresholds.items()), "numbers": clusters.numbers}
-    told |= {"ids": clusters.sample.ids, "model_ids": clusters.model_ids}
+    told |= {"obeyed": clusters.obeyed, "ids": clusters.sample.ids, "model_ids": clusters.model_ids}
     arrays = {f"sample_{name}": getattr(clusters.sample, name) for name in _OF_SAMPLE}
     if clusters.space is not None:
         arrays["space"] = np.frombuffer(clusters.space.to_bytes(), np.uint8)
@@ -86,7 +86,8 @@ def _read(content: bytes, options: ClusterOptions) -> Known | None:
             space=Space.from_bytes(arrays["space"].tobytes()) if "space" in arrays else None,
             sample=sample,
             thresholds={int(stratum): float(threshold) for stratum, threshold in told["thresholds"]},
-            apart=tuple((a, b) for a, b in told["apart"]),
+            apart=tuple((said, a, b) for said, a, b in told["apart"]),
+            obeyed=tuple(told["obeyed"]),
             model=model,
             numbers=tuple(told["numbers"]),
             model_ids=tuple(told["model_ids"]),

@@ -4,8 +4,9 @@ New and old clusters are matched by the clips that they share (MONIC; Spiliopoul
 other's greatest overlap goes on under the old number. What is left over was born, split off, died, or was merged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -30,7 +31,11 @@ class Event:
 
 
 def lives(
-    before: np.ndarray, after: np.ndarray, masses: np.ndarray, next_number: int
+    before: np.ndarray,
+    after: np.ndarray,
+    masses: np.ndarray,
+    next_number: int,
+    wanted: Mapping[int, Sequence[int]] = MappingProxyType({}),
 ) -> tuple[Mapping[int, int], list[Event], int]:
     """Numbers for new clusters.
 
@@ -39,6 +44,7 @@ def lives(
         after: int64 [N], its new cluster, from 0; -1: none. Every new cluster has a clip.
         masses: float64 [N].
         next_number: numbers from here on were never used.
+        wanted: new cluster to the numbers that it should go on under, the dearest first, whichever was the larger.
 
     Returns:
         New cluster to number, what happened, and the next number that was never used.
@@ -50,7 +56,7 @@ def lives(
     np.add.at(shared, (after[both], np.searchsorted(old, before[both])), masses[both])
     new_mass = np.bincount(after[after >= 0], masses[after >= 0], minlength=n_new)
     old_mass = np.bincount(np.searchsorted(old, before[before >= 0]), masses[before >= 0], minlength=len(old))
-    numbers = _going_on(shared, old)
+    numbers = _going_on(shared, old, wanted)
     events: list[Event] = []
     for cluster in range(n_new):
         if cluster not in numbers:
@@ -69,13 +75,15 @@ def lives(
     return numbers, events, next_number
 
 
-def _going_on(shared: np.ndarray, old: np.ndarray) -> dict[int, int]:
-    """New clusters that are an old one's greatest overlap, and it theirs."""
+def _going_on(shared: np.ndarray, old: np.ndarray, wanted: Mapping[int, Sequence[int]]) -> dict[int, int]:
+    """New clusters that are an old one's greatest overlap, and it theirs or the one that is wanted."""
     if not shared.size:
         return {}
-    numbers = {}
+    target = np.where(shared.max(axis=0) > 0, shared.argmax(axis=0), -1)
+    numbers: dict[int, int] = {}
     for cluster, row in enumerate(shared):
-        at = int(row.argmax())
-        if row[at] > 0 and int(shared[:, at].argmax()) == cluster:
+        own = [number for number in wanted.get(cluster, ()) if number in old[target == cluster]]
+        at = int(np.searchsorted(old, own[0])) if own else int(row.argmax())
+        if target[at] == cluster:
             numbers[cluster] = int(old[at])
     return numbers

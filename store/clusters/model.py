@@ -106,7 +106,8 @@ class Model:
         for group in groups:
             if len(group) < 2:
                 continue
-            inside = np.isin(self._numbers, group)
+            # With all that an earlier group joined to one of them.
+            inside = np.isin(cluster, cluster[np.isin(self._numbers, group)])
             cluster[inside] = cluster[inside].min()
         self.choose(cluster)
 

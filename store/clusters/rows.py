@@ -1,5 +1,6 @@
 """Rows of clips as clustering sees them: vectors, and places."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from store.clip_columns import ClipRow
 from store.clips import ClipTable
 from store.clusters.copies import Copy
-from store.clusters.space import Vectors
+from store.clusters.space import Column, Vectors
 from store.records import ClipCurated
 from store.tables import sql_in
 
@@ -48,16 +49,39 @@ def rows_of(clips: ClipTable, clip_ids: Iterable[str], columns: Sequence[str]) -
     return {row["clip_id"]: row for ids in parts for row in clips.select(sql_in("clip_id", ids), columns)}
 
 
+def counts_of(clips: ClipTable, clip_ids: Sequence[str], columns: Sequence[str]) -> Counter[Column]:
+    """How many of some clips have each column, read without their vectors."""
+    counts: Counter[Column] = Counter()
+    for part in in_parts(clip_ids, AT_ONCE):
+        among = sql_in("clip_id", part)
+        counts.update({(one, ""): clips.count(f"{among} AND {one} IS NOT NULL") for one in columns if one != CONTROL})
+        if CONTROL in columns:
+            rows = clips.select(among, [CONTROL])
+            counts.update((CONTROL, name) for row in rows if row[CONTROL] for name in row[CONTROL]["names"])
+    return +counts
+
+
 def matrix_of(rows: Sequence[ClipRow], name: str) -> np.ndarray:
-    """A modality of rows, float32 [N, D]; NaN where it is missing."""
-    found = [_vector(row[name], name) for row in rows]
+    """A modality of rows, float32 [N, D]; NaN where it is missing. Of the controls: [N], with a field for each."""
+    if name == CONTROL:
+        return _controls_of(rows)
+    found = [row[name] for row in rows]
     size = next((len(one) for one in found if one is not None), 1)
     missing = [np.nan] * size
     return np.array([missing if one is None else one for one in found], np.float32).reshape(len(rows), size)
 
 
-def _vector(value: object, name: str) -> Sequence[float] | None:
-    return value["values"] if name == CONTROL and isinstance(value, dict) else value  # type: ignore[return-value]
+def _controls_of(rows: Sequence[ClipRow]) -> np.ndarray:
+    """The controls of rows, float32 [N] with a field for each; NaN where a row was annotated by a vocabulary without
+    it."""
+    said = [
+        dict(zip(row[CONTROL]["names"], row[CONTROL]["values"], strict=True)) if row[CONTROL] else {} for row in rows
+    ]
+    names = sorted({name for one in said for name in one})
+    found = np.empty(len(rows), [(name, np.float32) for name in names])
+    for name in names:
+        found[name] = [one.get(name, np.nan) for one in said]
+    return found
 
 
 def place_of(row: ClipRow) -> ClipCurated:

@@ -7,6 +7,7 @@ whenever the clips have doubled; the caller gives the vectors of the sample then
 The state is what the sample, the space and a few numbers are: saved in one file, and the same again after a kill.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +17,7 @@ from store.clusters.lineage import Event, lives
 from store.clusters.model import Model, Near, Places
 from store.clusters.options import ClusterOptions
 from store.clusters.sample import Sample, admitted, thinned
-from store.clusters.space import Space, Vectors, fit_space
+from store.clusters.space import Column, Space, Vectors, fit_space
 from store.records import digest
 
 _UNSETTLED = 0.05
@@ -29,10 +30,15 @@ double costs the same for each, however many there are."""
 
 @dataclass(frozen=True)
 class PeopleSay:
-    """What people decided about clusters: those that are one, and those that are two."""
+    """What people decided about clusters, in order of time. joined: those that are one, which goes on under the first
+    number; split: those that are several things, once for each time that it was said."""
 
     joined: tuple[tuple[int, ...], ...] = ()
     split: tuple[int, ...] = ()
+
+
+Apart = tuple[int, int, int]
+"""Number of a cluster that a person split, and of the two that it became; of points, where it says so."""
 
 
 @dataclass
@@ -41,8 +47,9 @@ class Clusters:
 
     space: None until it was founded. n_founded: clips that were known then. n_clips: clips that came so far.
     next_number: of the next cluster that is born. settled: times that the sample was clustered. unsettled: clips that
-    joined or left it since. thresholds: by stratum, for clips that come. apart: numbers of clusters that a person
-    split. model: None while there are too few clips. numbers: of the model's clusters. model_ids: of its points.
+    joined or left it since. thresholds: by stratum, for clips that come. apart: clusters that are to stay apart because
+    people split one. obeyed: numbers that were split, once for each time; what was undone since is in neither. model:
+    None while there are too few clips. numbers: of the model's clusters. model_ids: of its points.
     """
 
     options: ClusterOptions = field(default_factory=ClusterOptions)
@@ -54,7 +61,8 @@ class Clusters:
     unsettled: int = 0
     sample: Sample = field(default_factory=lambda: Sample.empty(0))
     thresholds: Mapping[int, float] = field(default_factory=dict)
-    apart: tuple[tuple[int, int], ...] = ()
+    apart: tuple[Apart, ...] = ()
+    obeyed: tuple[int, ...] = ()
     model: Model | None = None
     numbers: tuple[int, ...] = ()
     model_ids: tuple[str, ...] = ()
@@ -74,6 +82,12 @@ class Clusters:
     def is_young(self) -> bool:
         """Whether there are so few clips that fitting the space costs next to nothing."""
         return self.n_founded < _FEW
+
+    def is_outgrown(self, counts: Mapping[Column, int]) -> bool:
+        """Whether twice as many clips of the sample have a column as the space was fitted to: the first few clips tell
+        little of its spread, and one nothing."""
+        assert self.space is not None
+        return any(n >= _GROWN * self.space.counts.get(column, 0) for column, n in counts.items())
 
     def found(self, vectors: Vectors) -> None:
         """Fit the space to the clips of the sample, `vectors` in their order, and place them in it."""
@@ -145,13 +159,15 @@ class Clusters:
     def settle(self, people: PeopleSay = PeopleSay()) -> list[Event]:
         """Cluster the sample; what happened to clusters by that."""
         model, ids = self._fitted()
-        split = self._obey(model, ids, people) if model is not None else []
+        self._take_back(Counter(people.split))
+        apart, wanted = self._obey(model, ids, people) if model is not None else ([], {})
         n = len(self.sample)
         after = self._of_sample(model, ids).cluster if model is not None else np.full(n, -1)
-        numbers, events, self.next_number = lives(self.sample.cluster, after, self.sample.masses, self.next_number)
+        masses = self.sample.masses
+        numbers, events, self.next_number = lives(self.sample.cluster, after, masses, self.next_number, wanted)
         self.model, self.model_ids = model, ids
         self.numbers = tuple(numbers[i] for i in range(model.n_clusters)) if model is not None else ()
-        self.apart = self._still_apart(split)
+        self.apart = self._still_apart(apart)
         at = self.own()
         self.sample = replace(self.sample, cluster=at.cluster, stratum=_strata(at))
         self.sample, self.thresholds = thinned(self.sample, self.options.capacity)
@@ -172,24 +188,40 @@ class Clusters:
         model = Model.fit(points[first], self.sample.masses[first], least, self.options.neighbours(total))
         return model, tuple(self.sample.ids[i] for i in first)
 
-    def _obey(self, model: Model, ids: Sequence[str], people: PeopleSay) -> list[tuple[int, int]]:
-        """Join and split the model's clusters as people said; pairs of points that are to stay apart."""
-        pairs = [pair for one in self.apart if (pair := self._points_of(model, ids, one)) is not None]
-        model.keep_apart(pairs)
-        for number in sorted(set(people.split) - {a for pair in self.apart for a in pair}):
-            for cluster in self._mostly(model, ids, [number]):
-                if (halves := model.halves(int(cluster))) is not None:
-                    pairs.append(halves)
-        model.keep_apart(pairs)
-        model.join([self._mostly(model, ids, group) for group in people.joined])
-        return pairs
+    def _take_back(self, said: Counter[int]) -> None:
+        """Forget the splits that people undid: of each number only so many are left as are said."""
+        self.obeyed = tuple(sorted((Counter(self.obeyed) & said).elements()))
+        kept: list[Apart] = []
+        for pair in self.apart:
+            if sum(one[0] == pair[0] for one in kept) < said[pair[0]]:
+                kept.append(pair)
+        self.apart = tuple(kept)
 
-    def _points_of(self, model: Model, ids: Sequence[str], numbers: tuple[int, int]) -> tuple[int, int] | None:
+    def _obey(
+        self, model: Model, ids: Sequence[str], people: PeopleSay
+    ) -> tuple[list[Apart], dict[int, tuple[int, ...]]]:
+        """Join and split the model's clusters as people said; pairs of points that are to stay apart, and the numbers
+        that its clusters should have."""
+        apart = [pair for one in self.apart if (pair := self._points_of(model, ids, one)) is not None]
+        model.keep_apart([(a, b) for _, a, b in apart])
+        for number in sorted((Counter(people.split) - Counter(self.obeyed)).elements()):
+            found = (model.halves(int(cluster)) for cluster in self._mostly(model, ids, [number]))
+            for a, b in [halves for halves in found if halves is not None][:1]:
+                apart.append((number, a, b))
+                # What was two once is not halved again where one of them is gone: what is left is whole.
+                self.obeyed = tuple(sorted((*self.obeyed, number)))
+                model.keep_apart([(a, b) for _, a, b in apart])
+        groups = [(group, self._mostly(model, ids, group)) for group in people.joined]
+        one_of = [(group, int(model.exemplars(int(clusters[0]))[0])) for group, clusters in groups if len(clusters)]
+        model.join([clusters for _, clusters in groups])
+        return apart, {int(model.labels[point]): group for group, point in one_of}
+
+    def _points_of(self, model: Model, ids: Sequence[str], pair: Apart) -> Apart | None:
         """The densest point of the model in each of two clusters, as they were; None where one has none left."""
         was = dict(zip(self.sample.ids, self.sample.cluster.tolist(), strict=True))
         before = np.array([was[clip_id] for clip_id in ids])
-        found = [model.densest(np.flatnonzero(before == number)) for number in numbers if number in before]
-        return (found[0], found[1]) if len(found) == 2 else None
+        found = [model.densest(np.flatnonzero(before == number)) for number in pair[1:] if number in before]
+        return (pair[0], found[0], found[1]) if len(found) == 2 else None
 
     def _mostly(self, model: Model, ids: Sequence[str], numbers: Sequence[int]) -> np.ndarray:
         """The model's clusters whose clips were mostly in clusters of these numbers, int64."""
@@ -199,13 +231,16 @@ class Clusters:
         mass = np.bincount(after[inside], self.sample.masses[inside], minlength=model.n_clusters)
         return np.flatnonzero(np.bincount(after[inside], theirs[inside], minlength=model.n_clusters) > 0.5 * mass)
 
-    def _still_apart(self, pairs: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-        """The pairs of points, as pairs of cluster numbers."""
+    def _still_apart(self, pairs: Sequence[Apart]) -> tuple[Apart, ...]:
+        """The pairs of points, as pairs of cluster numbers; of a pair that people joined, the split is to be obeyed
+        again once they undo that."""
         if self.model is None:
             return ()
         table = np.array([*self.numbers, -1])[self.model.labels]
-        told = {(min(table[a], table[b]), max(table[a], table[b])) for a, b in pairs}
-        return tuple(sorted((int(a), int(b)) for a, b in told if a >= 0 and a != b))
+        told = [(said, int(min(table[a], table[b])), int(max(table[a], table[b]))) for said, a, b in pairs]
+        joined = Counter(said for said, a, b in told if a == b and a >= 0)
+        self.obeyed = tuple(sorted((Counter(self.obeyed) - joined).elements()))
+        return tuple(pair for pair in told if pair[1] >= 0 and pair[1] != pair[2])
 
     def _numbered(self, at: Places) -> Places:
         table = np.array([*self.numbers, -1])

@@ -69,14 +69,21 @@ class Ledger:
 
 def cluster_decisions(documents: Mapping[str, Json]) -> tuple[list[tuple[int, ...]], list[int]]:
     """(merges, splits) that stand, each in order of time: clusters that are one, the one that stays first; and
-    clusters that are several things."""
-    decisions = [one for one in standing(documents) if one["subject"] == "cluster"]
-    merges = [
-        (int(one["subject_id"]), *(int(other) for other in one["others"]))
-        for one in decisions
-        if one["verdict"] == "merge"
-    ]
-    return merges, [int(one["subject_id"]) for one in decisions if one["verdict"] == "split"]
+    clusters that are several things. A split of a cluster that was merged takes back the last merge, and is no split of
+    what it was before."""
+    merges: list[tuple[int, ...]] = []
+    splits: list[int] = []
+    for one in standing(documents):
+        number = int(one["subject_id"]) if one["subject"] == "cluster" else None
+        if number is not None and one["verdict"] == "merge":
+            merges.append((number, *(int(other) for other in one["others"])))
+        elif number is not None and one["verdict"] == "split":
+            held = [i for i, merge in enumerate(merges) if number in merge]
+            if held:
+                del merges[held[-1]]
+            else:
+                splits.append(number)
+    return merges, splits
 
 
 def answered_on(day: datetime, *ledgers: Mapping[str, Json]) -> int:

@@ -65,6 +65,14 @@ def test_clusters_that_people_join_or_part_are_told_in_order_of_time():
     assert cluster_decisions(said | decided(3, **cluster, verdict="undo", undoes="d1")) == ([(7, 9, 11)], [])
 
 
+def test_a_split_of_a_merged_cluster_takes_back_the_last_merge_and_undoing_it_brings_that_back():
+    cluster = {"subject": "cluster", "subject_id": "3"}
+    said = decided(1, **cluster, verdict="merge", others=("7",)) | decided(2, **cluster, verdict="merge", others=("9",))
+    assert cluster_decisions(said | decided(3, **cluster, verdict="split")) == ([(3, 7)], [])
+    said |= decided(3, **cluster, verdict="split") | decided(4, **cluster, verdict="undo", undoes="d3")
+    assert cluster_decisions(said) == ([(3, 7), (3, 9)], [])
+
+
 def test_answers_of_a_day_are_counted_once_and_undoing_is_free():
     said = decided(1) | decided(2) | decided(3, verdict="undo", undoes="d2")
     together = decided(4) | {"d5": decided(4)["d4"] | {"decision_id": "d5", "subject_id": "c2"}}

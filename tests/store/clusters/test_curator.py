@@ -7,25 +7,31 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
+from store.clips import ClipTable
+from store.clusters.copies import copies_of
 from store.clusters.curator import Curator
 from store.clusters.facets import Facets
 from store.clusters.file import load_state, state_digest
-from store.clusters.folder import kept
+from store.clusters.folder import forget_all, kept
 from store.clusters.options import ClusterOptions
 from store.clusters.rebuilding import rebuilt, rebuilt_facets
+from store.clusters.space import fit_space
 from store.clusters.state import PeopleSay
 from store.errors import NotFound
 from store.records import (
     ClipCurated,
+    ClipDensified,
     ClipEmbedded,
     ClipSegmented,
     ClusterChanged,
     ClustersFounded,
     Column,
+    Control,
     RemovalRequested,
 )
 from store.removal import remove
 from store.store import Store
+from store.tables import connect
 from store.view import View
 from tests.store.clusters.road import OPTIONS, PER_BATCH, batch, digests, end_of, follow_to_the_end, run
 from tests.store.made_footage import COLUMNS, NOON, Video, all_records
@@ -161,6 +167,165 @@ def test_a_merge_by_people_reaches_every_row_and_its_event_says_who(filled):
     assert store.clips.count(f"cluster = {merged[0].cluster}") == 0
 
 
+def test_splits_by_people_are_known_where_the_file_is_lost_and_forgotten_where_they_are_undone(store):
+    drawn = np.random.default_rng(5)
+    looks = iter(
+        np.vstack([drawn.normal([x, y, 0, 0], [1, 1, 0, 0], (100, 4)) for x, y in ((0, 0), (2.2, 0), (40, 40))])
+    )
+    records = [
+        one.model_copy(update={"values": one.values | {"visual": next(looks).tolist()}})
+        if isinstance(one, ClipEmbedded)
+        else one
+        for one in all_records([Video("row", n_clips=300)])
+    ]
+    View(store).apply(records)
+    options = ClusterOptions(min_cluster_size=30)
+    curator = Curator(store, options)
+    follow_to_the_end(store, curator)
+    said = PeopleSay(split=curator.clusters.numbers)
+    told = follow_to_the_end(store, curator, said)
+    asked = [one.other for one in told if isinstance(one, ClusterChanged) and one.by == "people"]
+    assert asked
+    assert sorted(asked) == list(curator.clusters.obeyed)
+    known = rebuilt(store, options)
+    assert (known.apart, known.obeyed) == (curator.clusters.apart, curator.clusters.obeyed)
+    forget_all(store.folder)
+    again = Curator(store, options)
+    assert not [one for one in follow_to_the_end(store, again, said) if isinstance(one, ClusterChanged)]
+    forget_all(store.folder)
+    again = Curator(store, options)
+    told = follow_to_the_end(store, again)
+    assert (again.clusters.apart, again.clusters.obeyed) == ((), ())
+    merged = [one for one in told if isinstance(one, ClusterChanged) and one.modality == "joint"]
+    assert {(one.kind, one.by) for one in merged} == {("merged", "people")}
+
+
+def annotated(number: int, values: dict[str, float]) -> list[ClipDensified]:
+    """The clips of a batch, annotated by a vocabulary of these controls; each clip has other values."""
+    told = []
+    for i, record in enumerate(one for one in batch(number) if isinstance(one, ClipDensified)):
+        turned = tuple(value if i % 2 else -value for value in values.values())
+        control = Control(names=tuple(values), values=turned, present=(True,) * len(values))
+        told.append(record.model_copy(update={"annotation": record.annotation.model_copy(update={"control": control})}))
+    return told
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "is_lost"),
+    [
+        ({"motion": 1 / 3, "tension": 0.5}, False),
+        ({}, False),
+        ({"tension": 0.5, "motion": 1 / 3}, False),
+        ({"tension": 0.5}, True),
+    ],
+    ids=["gains", "loses", "reorders", "another and the file lost"],
+)
+def test_a_vocabulary_that_changes_is_followed_and_every_clip_is_compared_by_its_names(filled, vocabulary, is_lost):
+    store, curator = filled
+    before = {row["clip_id"]: row["cluster"] for row in store.clips.select(columns=["cluster"])}
+    anew = annotated(2, vocabulary)
+    View(store).apply(anew)
+    if is_lost:
+        forget_all(store.folder)
+        curator = Curator(store, OPTIONS)
+    View(store).apply(curator.follow([record.clip_id for record in anew], settle=True))
+    follow_to_the_end(store, curator)
+    # Clips that come with both vocabularies at once.
+    View(store).apply([*batch(10), *annotated(10, vocabulary)[::2]])
+    follow_to_the_end(store, curator)
+    rows = store.clips.select(columns=["cluster", "curation_recipe"])
+    assert len(rows) == 11 * PER_BATCH
+    assert {row["curation_recipe"] for row in rows} == {curator.clusters.recipe}
+    pairs = [(before[row["clip_id"]], row["cluster"]) for row in rows if before.get(row["clip_id"]) is not None]
+    assert np.mean([was == now for was, now in pairs]) > 0.9
+    names = {name for modality, name in curator.clusters.space.counts if modality == "control"}
+    assert names == {"motion", *vocabulary}
+
+
+def test_clips_stay_in_their_clusters_at_a_look_that_founds_the_space_anew_without_settling(filled):
+    store, curator = filled
+    before = {row["clip_id"]: row["cluster"] for row in store.clips.select(columns=["cluster"])}
+    anew = [
+        record.model_copy(update={"values": {"visual": record.values["visual"], "face_embedding": None}})
+        for number in range(10)
+        for record in batch(number)
+        if isinstance(record, ClipEmbedded)
+    ]
+    View(store).apply(anew)
+    told = {one.clip_id: one.cluster for one in curator.follow() if isinstance(one, ClipCurated)}
+    assert curator.clusters.space.modalities == ("control", "visual")
+    assert set(told) >= set(curator.clusters.sample.ids)
+    assert np.mean([before[clip_id] == cluster for clip_id, cluster in told.items()]) > 0.9
+    assert set(store.clips.get(next(iter(told)))["by_modality"]) == {"visual", "face_embedding"}
+    View(store).apply(curator.follow())
+    follow_to_the_end(store, curator)
+    assert {tuple(row["by_modality"]) for row in store.clips.select(columns=["by_modality"])} == {("visual",)}
+
+
+def test_more_is_to_be_placed_anew_while_what_was_read_is_still_in_flight(store):
+    video = Video("long", n_clips=2500)
+    drawn = np.random.default_rng(0)
+    embedded = [
+        one.model_copy(update={"values": one.values | {"visual": drawn.normal(0, 1, 4).tolist()}})
+        for one in video.embedded
+    ]
+    View(store).apply([*(one for one in video.road if not isinstance(one, ClipEmbedded)), *embedded])
+    # So few clips are no cluster: nothing but the older space says which clips wait.
+    curator = Curator(store, ClusterOptions(capacity=60, min_cluster_size=1500))
+    follow_to_the_end(store, curator)
+    View(store).apply([one.model_copy(update={"values": one.values | {"face_embedding": None}}) for one in embedded])
+    for _ in range(2):
+        told = curator.follow()
+        assert curator.is_behind, "the tables show nothing of the first two thousand yet"
+    View(store).apply(told)
+    follow_to_the_end(store, curator)
+    rows = store.clips.select(columns=["curation_recipe"])
+    assert {row["curation_recipe"] for row in rows} == {curator.clusters.recipe}
+
+
+def test_a_space_of_an_older_program_is_fitted_anew_and_clusters_keep_their_numbers(filled):
+    store, curator = filled
+    numbers = set(curator.clusters.numbers)
+    old = fit_space({"control": np.random.default_rng(0).normal(0, 1, (20, 1))}, np.ones(20), 64)
+    founded = ClustersFounded(
+        foundation_id="older",
+        n_clips=curator.clusters.n_clips,
+        space_key=store.media.put_bytes(old.to_bytes(), "npz"),
+        modalities=old.modalities,
+        recipe=curator.clusters.recipe,
+    )
+    View(store).apply([founded])
+    forget_all(store.folder)
+    again = Curator(store, OPTIONS)
+    follow_to_the_end(store, again)
+    assert set(again.clusters.space.modalities) == {"control", "face_embedding", "visual"}
+    assert len(numbers & set(again.clusters.numbers)) > 1
+
+
+def test_a_modality_that_is_new_to_many_clips_is_scaled_by_more_than_the_first_that_has_it(store):
+    embedded = {one.clip_id: one for one in all_records([Video("long", n_clips=1000)]) if isinstance(one, ClipEmbedded)}
+    drawn = np.random.default_rng(0)
+    looks = {one: {"visual": drawn.normal(0, 1, 4).tolist()} for one in embedded}
+    sounds = {one: {"visual": None, "face_embedding": drawn.normal(0, 1, 4).tolist()} for one in embedded}
+    View(store).apply([one for one in all_records([Video("long", n_clips=1000)]) if not isinstance(one, ClipEmbedded)])
+    View(store).apply([one.model_copy(update={"values": one.values | sounds[id_]}) for id_, one in embedded.items()])
+    curator = Curator(store, OPTIONS)
+    follow_to_the_end(store, curator)
+    assert not curator.clusters.is_young
+    first = curator.clusters.sample.ids[0]
+    for ids in ([first], sorted(embedded)):
+        anew = [
+            embedded[one].model_copy(update={"values": embedded[one].values | sounds[one] | looks[one]}) for one in ids
+        ]
+        View(store).apply(anew)
+        View(store).apply(curator.follow(ids, settle=True))
+        follow_to_the_end(store, curator)
+    (block,) = (one for one in curator.clusters.space.blocks if one.name == "visual")
+    np.testing.assert_allclose(block.scale, 0.5, rtol=0.3)
+    again = Curator(store, OPTIONS)
+    assert not [one for one in again.follow(sorted(embedded), settle=True) if isinstance(one, ClustersFounded)]
+
+
 def test_a_clip_of_an_older_program_is_placed_as_if_it_were_new(store):
     View(store).apply(batch(0))
     ids = [row["clip_id"] for row in store.clips.select(columns=[])]
@@ -232,3 +397,23 @@ def test_copies_are_a_group_with_the_best_as_its_keeper_and_another_takes_its_pl
             else {small.video_id: (False, None)}
         )
         assert told() == kept | {other: (False, None)}
+
+
+def test_a_clip_that_is_removed_while_its_copies_are_looked_for_has_none(tmp_path):
+    store = Store.open(tmp_path / "data", (*COLUMNS, Column(name="signature", kind="vector", size=4)))
+    videos = [Video(name, n_clips=1) for name in ("one", "two", "three")]
+    for video in videos:
+        signed = [one.model_copy(update={"values": {"signature": [1.0, 0.0, 0.0, 0.0]}}) for one in video.embedded]
+        View(store).apply([*(one for one in video.road if not isinstance(one, ClipEmbedded)), *signed])
+    ids = sorted(video.clip_ids[0] for video in videos)
+
+    class Leaving(ClipTable):
+        """Its first clip goes as soon as it was read."""
+
+        def select(self, *asked, **also):
+            rows = super().select(*asked, **also)
+            self.delete(ids[:1])
+            return rows
+
+    found = copies_of(Leaving(connect(f"{store.folder}/lance")), ids)
+    assert set(found) == set(ids[1:])

@@ -36,6 +36,16 @@ def test_of_clusters_that_merge_the_larger_one_goes_on():
     assert events == [Event("merged", 3, 5, 4.0)]
 
 
+def test_clusters_that_merge_go_on_under_the_number_that_is_wanted_while_it_lives():
+    before, after = np.array([3] * 4 + [5] * 9), np.zeros(13, int)
+    numbers, events, _ = lives(before, after, np.ones(13), 10, {0: (3, 5)})
+    assert numbers == {0: 3}
+    assert events == [Event("merged", 5, 3, 9.0)]
+    assert lives(before, after, np.ones(13), 10, {0: (2, 5)})[0] == {0: 5}
+    elsewhere = np.array([1] * 3 + [0] * 10)
+    assert lives(before, elsewhere, np.ones(13), 10, {0: (3, 5)})[0] == {0: 5, 1: 3}
+
+
 def test_a_cluster_whose_clips_are_scattered_or_in_none_dies():
     _, events, _ = told([3] * 6 + [5] * 6, [-1] * 6 + [0] * 6)
     assert events == [Event("died", 3, None, 6.0)]

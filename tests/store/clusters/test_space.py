@@ -78,3 +78,39 @@ def test_a_modality_of_another_size_is_refused_and_none_at_all_too():
         space.project({"look": np.zeros((3, 7)), "sound": np.zeros((3, 5))})
     with pytest.raises(InputError, match="no clip has a vector"):
         fit_space({"look": np.full((3, 2), np.nan)}, np.ones(3), 64)
+
+
+def controls(**said):
+    rows = np.empty(len(next(iter(said.values()))), [(name, np.float32) for name in said])
+    for name, values in said.items():
+        rows[name] = values
+    return rows
+
+
+def test_columns_with_names_are_told_apart_by_them_and_not_by_their_places():
+    drawn = np.random.default_rng(3)
+    motion, tension = drawn.normal(0, 0.5, 30), drawn.normal(0, 0.2, 30)
+    space = fit_space({"control": controls(motion=motion, tension=tension)}, np.ones(30), 64)
+    assert Space.from_bytes(space.to_bytes()).blocks[0].names == ("motion", "tension")
+    assert space.counts == {("control", "motion"): 30, ("control", "tension"): 30}
+    straight = space.project({"control": controls(motion=motion, tension=tension)})
+    turned = space.project({"control": controls(pitch=motion, tension=tension, motion=motion)})
+    np.testing.assert_array_equal(straight, turned)
+
+
+def test_a_column_that_a_clip_lacks_adds_nothing_and_a_clip_with_none_of_them_lacks_the_modality():
+    drawn = np.random.default_rng(4)
+    motion, tension = drawn.normal(0.3, 0.5, 30), drawn.normal(0.1, 0.2, 30)
+    tension[10:] = np.nan
+    space = fit_space({"control": controls(motion=motion, tension=tension)}, np.ones(30), 64)
+    assert space.counts == {("control", "motion"): 30, ("control", "tension"): 10}
+    at_mean = np.where(np.isnan(tension), np.nanmean(tension), tension)
+    lacking = space.project({"control": controls(motion=motion, tension=tension)})
+    np.testing.assert_allclose(lacking, space.project({"control": controls(motion=motion, tension=at_mean)}), atol=1e-5)
+    assert np.isnan(space.project({"control": controls(pitch=motion)})).all()
+
+
+def test_columns_that_had_no_names_are_no_others_that_have_some():
+    space = fit_space({"control": np.random.default_rng(5).normal(0, 1, (30, 1))}, np.ones(30), 64)
+    with pytest.raises(InputError, match="found them anew"):
+        space.project({"control": controls(motion=np.zeros(30))})

@@ -166,16 +166,67 @@ def test_a_cluster_that_a_person_splits_stays_two():
     new = events[0].number
     for _ in range(2):
         assert clusters.settle(PeopleSay(split=(one,))) == []
-        assert clusters.apart == ((min(one, new), max(one, new)),)
+        assert clusters.apart == ((one, min(one, new), max(one, new)),)
 
 
-def test_clusters_that_a_person_joins_are_one_until_the_decision_is_undone():
+def test_a_split_that_is_undone_is_one_cluster_again_and_may_be_split_again():
     points, clusters = touching()
-    a, b = (int(n) for n in clusters.place(points[[0, 250]]).cluster)
-    events = clusters.settle(PeopleSay(joined=((a, b),)))
-    assert [event.kind for event in events] == ["merged"]
-    assert len(clusters.numbers) == 1
-    assert clusters.settle(PeopleSay(joined=((a, b),))) == []
-    apart = clusters.settle()
-    assert [event.kind for event in apart] == ["split"]
+    one = int(clusters.place(points[:1]).cluster[0])
+    (split,) = clusters.settle(PeopleSay(split=(one,)))
+    (merged,) = clusters.settle()
+    assert (merged.kind, {merged.number, merged.other}) == ("merged", {one, split.number})
+    assert (clusters.apart, len(clusters.numbers)) == ((), 2)
+    assert clusters.settle() == []
+    left = int(clusters.place(points[:1]).cluster[0])
+    assert [event.kind for event in clusters.settle(PeopleSay(split=(left,)))] == ["split"]
+
+
+def in_a_row(*places: float) -> tuple[np.ndarray, Clusters]:
+    """Clouds at these places of a line, of which those that touch are one cluster by their mass."""
+    drawn = np.random.default_rng(5)
+    points = np.vstack([drawn.normal([x, 0], 1, (100, 2)) for x in places]).astype(np.float32)
+    clusters = started(points, ClusterOptions(min_cluster_size=30))
+    clusters.add(names(len(points)), points)
+    clusters.settle()
+    return points, clusters
+
+
+def test_what_is_left_of_a_split_whose_other_side_is_gone_stays_whole_until_it_is_said_again():
+    points, clusters = in_a_row(0, 2.2, 4.4, 40)
+    one = int(clusters.place(points[150:151]).cluster[0])
     assert len(clusters.numbers) == 2
+    (split,) = clusters.settle(PeopleSay(split=(one,)))
+    for _ in range(2):
+        ids, cluster = np.array(clusters.sample.ids), clusters.sample.cluster
+        clusters.remove(ids[cluster == split.number].tolist())
+        assert clusters.settle(PeopleSay(split=(one,))) == []
+        assert one in clusters.numbers
+        assert len(clusters.numbers) == 2
+    again = clusters.settle(PeopleSay(split=(one, one)))
+    assert [(event.kind, event.other) for event in again] == [("split", one)]
+
+
+def test_halves_that_people_join_are_one_and_two_again_once_that_is_undone():
+    points, clusters = touching()
+    one = int(clusters.place(points[:1]).cluster[0])
+    (split,) = clusters.settle(PeopleSay(split=(one,)))
+    both = PeopleSay(joined=((one, split.number),), split=(one,))
+    assert [event.kind for event in clusters.settle(both)] == ["merged"]
+    assert clusters.settle(both) == []
+    assert [event.kind for event in clusters.settle(PeopleSay(split=(one,)))] == ["split"]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_clusters_that_a_person_joins_go_on_under_the_first_number_whichever_is_larger(first):
+    points, clusters = touching()
+    group = tuple(int(n) for n in clusters.place(points[[0, 250]]).cluster)[:: -1 if first else 1]
+    clusters.settle(PeopleSay(joined=(group,)))
+    assert clusters.numbers == (group[0],)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
+def test_groups_that_share_a_cluster_are_one(order):
+    _, clusters = in_a_row(0, 40, 80)
+    a, b, c = (clusters.numbers[i] for i in order)
+    clusters.settle(PeopleSay(joined=((a, b), (b, c))))
+    assert clusters.numbers == (b,)
