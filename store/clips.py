@@ -14,7 +14,7 @@ from lancedb.table import Table
 from store.clip_columns import ClipRow, clip_fields, decoded, encoded, json_columns
 from store.errors import InputError, NotFound
 from store.records import Column
-from store.tables import free_old_versions, key_field, open_table, purge, sql_in, upsert
+from store.tables import free_old_versions, in_parts, key_field, open_table, purge, sql_in, upsert
 
 _VECTOR_INDEX_ROWS = 5_000
 """Below this a scan takes milliseconds (3.7 ms at 1,000 rows, 418 ms at 1,000,000)."""
@@ -93,14 +93,10 @@ class ClipTable:
             raise NotFound(f"no clip {clip_id!r}; `cliploom search` lists clips")
         return rows[clip_id]
 
-    def get_many(self, clip_ids: Iterable[str]) -> dict[str, ClipRow]:
-        """Those of the rows that exist, by clip id."""
-        ids = sorted(set(clip_ids))
-        found: dict[str, ClipRow] = {}
-        for first in range(0, len(ids), 1_000):
-            some = self.select(where=sql_in("clip_id", ids[first : first + 1_000]))
-            found.update({row["clip_id"]: row for row in some})
-        return found
+    def get_many(self, clip_ids: Iterable[str], columns: Sequence[str] | None = None) -> dict[str, ClipRow]:
+        """Those of some rows that are there, by clip id, in order of the ids: whole, or some columns."""
+        parts = in_parts(sorted(set(clip_ids)), 1_000)
+        return {row["clip_id"]: row for ids in parts for row in self.select(sql_in("clip_id", ids), columns)}
 
     def select(
         self,
@@ -242,8 +238,8 @@ class ClipTable:
 
     def delete(self, clip_ids: Sequence[str]) -> None:
         """Remove rows; a missing id is no error."""
-        for first in range(0, len(clip_ids), 1_000):
-            self._table.delete(sql_in("clip_id", clip_ids[first : first + 1_000]))
+        for ids in in_parts(clip_ids, 1_000):
+            self._table.delete(sql_in("clip_id", ids))
 
     def maintain(self, keep_versions_for: timedelta = timedelta(hours=1)) -> None:
         """Join fragments, bring indexes up to date, index vectors once they are many, free old versions.

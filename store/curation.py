@@ -15,7 +15,7 @@ from datetime import datetime
 import numpy as np
 
 from store.clip_columns import ClipRow
-from store.clusters.rows import ANNOTATED, CONTROL, matrix_of, rows_of
+from store.clusters.rows import ANNOTATED, CONTROL, matrix_of
 from store.clusters.sample import order_of
 from store.clusters.state import Clusters
 from store.concepts import UNDECLARED, Concept, is_declared
@@ -92,7 +92,7 @@ def find_pivots(
     Args:
         places: of clips whose rows do not show theirs yet.
     """
-    videos = {row["video_id"] for row in rows_of(store.clips, clip_ids, ["video_id"]).values()}
+    videos = {row["video_id"] for row in store.clips.get_many(clip_ids, ["video_id"]).values()}
     unseen = store.clips.select(f"{ANNOTATED} AND pivots IS NULL", columns=["video_id"])
     videos |= {row["video_id"] for row in unseen}
     memberships = {name: one.probabilities for name, one in found.items()}
@@ -119,7 +119,7 @@ def _judged(
 ) -> ConceptChanged:
     """The concept's present state; of clips that are removed meanwhile, whatever is still there is told."""
     members = found[concept.name]
-    rows = rows_of(store.clips, members.probabilities, _LIGHT)
+    rows = store.clips.get_many(members.probabilities, _LIGHT)
     eligible = [one for one, row in rows.items() if not row["held_for"]]
     told, ids_compared = _purity(store, concept, found, clusters, eligible)
     held = _held(store, [rows[one] for one in eligible])
@@ -187,7 +187,7 @@ def _purity(
     Clips that only a person's word makes members are no part of it: they tell nothing of those that were found.
     """
     own = found[concept.name]
-    out = rows_of(store.clips, sorted(own.taken_out), ["held_for"])
+    out = store.clips.get_many(sorted(own.taken_out), ["held_for"])
     taken_out = [one for one, row in out.items() if not row["held_for"]]
     pool = [*(one for one in eligible if one not in own.added), *taken_out]
     yes = own.confirmed.intersection(pool)
@@ -219,7 +219,7 @@ def _few(clip_ids: Sequence[str]) -> list[str]:
 
 def _side(store: Store, clip_ids: Sequence[str], modalities: Sequence[str]) -> tuple[list[str], Side]:
     """Those of the clips that are there, and what is compared of them."""
-    rows = rows_of(store.clips, clip_ids, ["video_id", *modalities])
+    rows = store.clips.get_many(clip_ids, ["video_id", *modalities])
     videos = [int(digest(row["video_id"])[:12], 16) for row in rows.values()]
     vectors = {name: matrix_of(list(rows.values()), name) for name in modalities}
     return list(rows), Side(np.array(videos, np.int64), vectors)
@@ -238,4 +238,4 @@ def _signatures(store: Store, clip_ids: Sequence[str]) -> list[list[float] | Non
     if COLUMN not in store.clips.schema.names:
         return [None] * len(clip_ids)
     few = sorted(clip_ids, key=order_of)[:_COUNTED]
-    return [row[COLUMN] for row in rows_of(store.clips, few, [COLUMN]).values()]
+    return [row[COLUMN] for row in store.clips.get_many(few, [COLUMN]).values()]

@@ -1,9 +1,14 @@
-"""Files that are there as a whole or not at all."""
+"""Files that are there as a whole or not at all, and folders that work leaves behind."""
 
+import shutil
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_LONGEST_S = 24 * 3600.0
+"""No piece of work takes so long."""
 
 
 @contextmanager
@@ -19,3 +24,15 @@ def replacing(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def folders(of: Path) -> list[Path]:
+    """The folders in a folder, by name; none where it is not there."""
+    return sorted(one for one in of.iterdir() if one.is_dir()) if of.is_dir() else []
+
+
+def discard_old(left: Iterable[Path]) -> None:
+    """Delete those of the folders that are so old that no work can be going on in them."""
+    for folder in left:
+        if time.time() - folder.stat().st_mtime > _LONGEST_S:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -15,7 +15,7 @@ from store.identities import EXEMPLARS, NEARBY_S, Exemplar, Face, Gallery, Space
 from store.identity_decisions import Decisions, mentioned
 from store.records import IdentityDecided, IdentityLinked, Json, digest
 from store.store import Store
-from store.tables import sql_holds, sql_in
+from store.tables import in_parts, sql_holds, sql_in
 
 FACES = "identity_faces"
 _READ = (
@@ -172,10 +172,8 @@ class Linker:
         for (identity, linked), faces in looks.items():
             for _, clip_id, track in sorted(faces)[:EXEMPLARS]:
                 chosen.setdefault(clip_id, []).append((track, linked, identity))
-        ids = sorted(chosen)
-        for first in range(0, len(ids), _ROWS_AT_ONCE):
-            some = sql_in("clip_id", ids[first : first + _ROWS_AT_ONCE])
-            for row in self._store.clips.select(where=some, columns=[FACES]):
+        for ids in in_parts(sorted(chosen), _ROWS_AT_ONCE):
+            for row in self._store.clips.get_many(ids, [FACES]).values():
                 measured = {face["track"]: face for face in row[FACES] or ()}
                 gallery = self._gallery(spaces[row["clip_id"]])
                 for track, linked, identity in chosen[row["clip_id"]]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from store.clip_columns import ClipRow
 from store.clips import ClipTable
-from store.clusters.rows import ANNOTATED, matrix_of, rows_of, vectors_of
+from store.clusters.rows import ANNOTATED, matrix_of, vectors_of
 from store.clusters.sample import order_of
 from store.clusters.state import Clusters
 from store.concepts import Concept
@@ -195,7 +195,7 @@ def _likeness(clips: ClipTable, vector: np.ndarray, clusters: Clusters) -> tuple
     masses = dict(zip(clusters.sample.ids, clusters.sample.masses, strict=True))
     # Not by the clips' own order, by which some of the sample were chosen already.
     few = sorted(masses, key=lambda one: order_of(f"text {one}"))[:_COMPARED]
-    seen = {one: row for one, row in rows_of(clips, few, [TEXT_COLUMN]).items() if row[TEXT_COLUMN] is not None}
+    seen = {one: row for one, row in clips.get_many(few, [TEXT_COLUMN]).items() if row[TEXT_COLUMN] is not None}
     if not seen:
         return np.empty(0), np.empty(0)
     rows = matrix_of(list(seen.values()), TEXT_COLUMN).astype(np.float64)

@@ -26,7 +26,7 @@ from store.errors import InputError
 from store.membership import attributes_of
 from store.records import Json
 from store.store import Store
-from store.tables import sql_in
+from store.tables import in_parts, sql_in
 
 _MOST = 20
 """Chosen: a person reads so many, the largest clusters first."""
@@ -140,8 +140,8 @@ def _in_clusters(store: Store, body: Json) -> dict[int | None, int]:
             return {}
     ids = [member["clip_id"] for member in json.loads(store.media.read(body["members_key"]))]
     found: dict[int | None, int] = {}
-    for first in range(0, len(ids), _READ):
-        for number, count in store.clips.counts("cluster", sql_in("clip_id", ids[first : first + _READ])).items():
+    for part in in_parts(ids, _READ):
+        for number, count in store.clips.counts("cluster", sql_in("clip_id", part)).items():
             found[number] = found.get(number, 0) + count
     return found
 

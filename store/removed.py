@@ -34,7 +34,7 @@ from store.records import (
 )
 from store.runs import HELD
 from store.store import Store
-from store.tables import sql_in
+from store.tables import in_parts, sql_in
 
 CLIP_MEDIA = ("media_key", "strip_key", "samples_key")
 """Columns of the clip table that hold media keys."""
@@ -208,10 +208,9 @@ def ids_in_object(store: Store, key: str) -> set[str]:
 
 def _in_use(store: Store, keys: Collection[str]) -> set[str]:
     """Those of the keys that a clip, a video, a concept or a run refers to."""
-    listed = sorted(keys)
     used: set[str] = set()
-    for first in range(0, len(listed), 1_000):
-        where = " OR ".join(sql_in(column, listed[first : first + 1_000]) for column in CLIP_MEDIA)
+    for part in in_parts(sorted(keys), 1_000):
+        where = " OR ".join(sql_in(column, part) for column in CLIP_MEDIA)
         used.update(_keys_of(store.clips.select(where=where, columns=CLIP_MEDIA)))
     used.update(body["media_key"] for body in store.videos.all().values() if body.get("media_key"))
     used.update(body["members_key"] for body in store.concepts.all().values())

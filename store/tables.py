@@ -1,7 +1,7 @@
 """LanceDB tables keyed by an id, written by idempotent upserts."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -68,6 +68,11 @@ def sql_in(column: str, values: Iterable[str]) -> str:
     """`column IN (...)` for text values; a condition that holds nowhere when there are none."""
     listed = ", ".join(sql_text(value) for value in values)
     return f"{column} IN ({listed})" if listed else "false"
+
+
+def in_parts(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Ids by so many at a time, as conditions and memory can bear them."""
+    return (ids[first : first + size] for first in range(0, len(ids), size))
 
 
 def sql_holds(column: str, ids: Iterable[str]) -> str:

@@ -36,7 +36,7 @@ from store.records import (
 )
 from store.removed import refuse_late
 from store.store import DOCUMENTS, Store
-from store.tables import sql_holds, sql_in
+from store.tables import in_parts, sql_holds, sql_in
 
 _JUDGED_AT_ONCE = 1000
 """Chosen: rows of so many clips are a few MB."""
@@ -92,8 +92,8 @@ class View:
         changed: list[str] = []
         elsewise = f"stage = 'densified' AND decisions NOT LIKE '%{self._gate.recipe}%'"
         ids = [row["clip_id"] for row in self._store.clips.select(where=elsewise, columns=["clip_id"])]
-        for start in range(0, len(ids), _JUDGED_AT_ONCE):
-            known = self._store.clips.get_many(ids[start : start + _JUDGED_AT_ONCE])
+        for part in in_parts(ids, _JUDGED_AT_ONCE):
+            known = self._store.clips.get_many(part)
             rows = [row for before in known.values() if (row := self._fold_row(before, (), tables)) is not None]
             self._store.clips.upsert(rows)
             changed += [row["clip_id"] for row in rows if _verdict(row) != _verdict(known[row["clip_id"]])]

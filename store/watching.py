@@ -18,13 +18,13 @@ import numpy as np
 
 from store.clip_columns import ClipRow
 from store.clusters.folder import keep, kept
-from store.clusters.rows import ANNOTATED, CONTROL, matrix_of, rows_of
+from store.clusters.rows import ANNOTATED, CONTROL, matrix_of
 from store.clusters.sample import order_of
 from store.clusters.state import Clusters
 from store.drift import LIMIT, Drift, Video, take_reference, watch
 from store.records import DriftRaised, Json, digest
 from store.store import Store
-from store.tables import sql_in
+from store.tables import in_parts, sql_in
 
 _FILE = "drift.npz"
 _REFERENCE = 400
@@ -82,7 +82,7 @@ class Watch:
 
     def _submitted_since(self, since: datetime, clip_ids: Sequence[str]) -> list[str]:
         """The whole ones of the clips' videos that were submitted since a time."""
-        rows = rows_of(self._store.clips, clip_ids, ["video_id"])
+        rows = self._store.clips.get_many(clip_ids, ["video_id"])
         came = self._store.videos.get_many(sorted({row["video_id"] for row in rows.values()}))
         whole = {video: body for video, body in came.items() if body["status"] == "done" and "submitted_at" in body}
         return sorted(video for video, body in whole.items() if datetime.fromisoformat(body["submitted_at"]) >= since)
@@ -103,9 +103,9 @@ class Watch:
         assert clusters.space is not None
         columns = list(dict.fromkeys(["video_id", "source", CONTROL, *clusters.space.modalities]))
         found = []
-        for first in range(0, len(video_ids), _AT_ONCE):
+        for part in in_parts(video_ids, _AT_ONCE):
             by_video: dict[str, list[ClipRow]] = defaultdict(list)
-            for row in rows_of(self._store.clips, self._few(video_ids[first : first + _AT_ONCE]), columns).values():
+            for row in self._store.clips.get_many(self._few(part), columns).values():
                 by_video[row["video_id"]].append(row)
             found += [_video(rows, clusters) for _, rows in sorted(by_video.items())]
         return found

@@ -15,6 +15,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from store.errors import ModelUnavailable
+from store.files import folders
 from store.records import digest
 
 BASE_FILE = "cliploom_base.json"
@@ -92,15 +93,15 @@ def discard_bases(bases: Path, clip_ids: Collection[str]) -> list[str]:
     Args:
         bases: folder of small bases; it need not exist.
     """
-    tainted = [folder for folder in folders(bases) if set(Base.read(folder).clip_ids) & set(clip_ids)]
-    for folder in tainted:
-        shutil.rmtree(folder)
-    return [folder.name for folder in tainted]
+    tainted = [base for base in built_bases(bases) if set(base.clip_ids) & set(clip_ids)]
+    for base in tainted:
+        shutil.rmtree(base.folder)
+    return [base.id for base in tainted]
 
 
-def folders(of: Path) -> list[Path]:
-    """The folders in a folder, by name; none where it is not there."""
-    return sorted(one for one in of.iterdir() if one.is_dir()) if of.is_dir() else []
+def built_bases(bases: Path) -> list[Base]:
+    """Those built here, in a folder that need not exist, by id."""
+    return [Base.read(folder) for folder in folders(bases) if (folder / BASE_FILE).is_file()]
 
 
 def _content_id(folder: Path) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.bases import Base, discard_bases, folders
+from store.files import folders
+from trainer.bases import built_bases, discard_bases
 
 TEXTS = "texts"
 """Folder of encoded texts, beside those of clips."""
@@ -41,7 +42,7 @@ class Leftovers:
     def clip_ids(self) -> set[str]:
         """Clips that something here holds of."""
         noted = {clip_id for folder in folders(self.runs) for clip_id in _noted(folder) or ()}
-        based = {clip_id for folder in folders(self.bases) for clip_id in Base.read(folder).clip_ids}
+        based = {clip_id for base in built_bases(self.bases) for clip_id in base.clip_ids}
         return noted | based | {folder.name for folder in folders(self.kept)} - {TEXTS}
 
     def forget(self, clip_ids: Collection[str]) -> list[str]:

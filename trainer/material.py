@@ -146,7 +146,10 @@ def gather(
 def _told(clips: Sequence[TrainingClip]) -> list[list[Any]]:
     """Of each clip, what a run takes from it beside its texts, as JSON."""
     return [
-        [clip.clip_id, clip.media, clip.control.model_dump(), asdict(clip)["people"], asdict(clip)["poses"]]
+        [
+            *(clip.clip_id, clip.media, clip.control.model_dump(), [asdict(track) for track in clip.people]),
+            None if clip.poses is None else [asdict(track) for track in clip.poses],
+        ]
         for clip in clips
     ]
 

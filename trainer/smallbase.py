@@ -9,7 +9,6 @@ allow, and it says so wherever it goes (`SMALL_LABEL`).
 import json
 import shutil
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from store.files import discard_old
 from store.records import digest
 from trainer.bases import BASE_FILE, SMALL_LABEL, Base
 from trainer.cutting import check_frames, some_frames
@@ -40,8 +40,6 @@ KL_WEIGHT = 4e-8
 COARSE_WEIGHT = 2.0
 """Of the error of 4x4 means; chosen: colours come right before the steps run out."""
 _PARTIAL = ".partial"
-_LONGEST_S = 24 * 3600.0
-"""No base takes so long to be made."""
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -84,7 +82,7 @@ def small_base(clips: Sequence[TrainingClip], bases: Path, settings: SmallBaseSe
     folder = bases / base_id
     if not folder.is_dir():
         bases.mkdir(parents=True, exist_ok=True)
-        _sweep(bases)
+        discard_old(bases.glob(f"*{_PARTIAL}"))
         partial = Path(tempfile.mkdtemp(prefix=f"{base_id}.", suffix=_PARTIAL, dir=bases))
         held_out = held_out_ids([clip.clip_id for clip in ordered])
         trained_on = [clip for clip in ordered if clip.clip_id not in held_out]
@@ -107,13 +105,6 @@ def _put(partial: Path, folder: Path) -> None:
         shutil.rmtree(partial)
         if not folder.is_dir():
             raise
-
-
-def _sweep(bases: Path) -> None:
-    """Delete what killed runs left half done."""
-    for left in bases.glob(f"*{_PARTIAL}"):
-        if time.time() - left.stat().st_mtime > _LONGEST_S:
-            shutil.rmtree(left, ignore_errors=True)
 
 
 @dataclass(frozen=True)

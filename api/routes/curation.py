@@ -12,7 +12,6 @@ from api.bodies import ENTERED, Body, Entered, Name, enter, problems
 from api.service import Given
 from store.clusters.map import load_map
 from store.clusters.options import ClusterOptions
-from store.clusters.rows import rows_of
 from store.errors import Conflict, NotFound
 from store.records import DriftAnswered
 
@@ -84,7 +83,7 @@ def show_map(service: Given) -> list[MapPoint]:
     drawn = load_map(service.store.folder)
     if not drawn.ids:
         raise NotFound("there is no map yet; it is drawn once four clips are annotated and curated")
-    rows = rows_of(service.store.clips, drawn.ids, ["cluster", "is_outlier", "is_boundary"])
+    rows = service.store.clips.get_many(drawn.ids, ["cluster", "is_outlier", "is_boundary"])
     return [
         MapPoint(
             clip_id=clip_id,

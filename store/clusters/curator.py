@@ -25,11 +25,9 @@ from store.clusters.rows import (
     PLACE,
     copy_in,
     counts_of,
-    in_parts,
     is_same,
     is_shown,
     place_of,
-    rows_of,
     vectors_of,
 )
 from store.clusters.space import Vectors
@@ -37,6 +35,7 @@ from store.clusters.state import PeopleSay, Places
 from store.modalities import chosen_columns
 from store.records import ClipCurated, ClusterChanged, ClustersFounded, Record, digest
 from store.store import Store
+from store.tables import in_parts
 
 _SWEPT = 2000
 """Clips whose cluster changed, or which lie in an older space, that are placed anew at a time."""
@@ -152,7 +151,7 @@ class Curator:
         return [*chosen, CONTROL] if chosen or clips.count(ANNOTATED) else []
 
     def _rows(self, clip_ids: Iterable[str], columns: Sequence[str]) -> list[ClipRow]:
-        return list(rows_of(self._store.clips, clip_ids, columns).values())
+        return list(self._store.clips.get_many(clip_ids, columns).values())
 
     # --- what becomes of clips ---------------------------------------------------------------------------
 

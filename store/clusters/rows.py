@@ -1,7 +1,7 @@
 """Rows of clips as clustering sees them: vectors, and places."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from store.clips import ClipTable
 from store.clusters.copies import Copy
 from store.clusters.space import Column, Vectors
 from store.records import ClipCurated
-from store.tables import sql_in
+from store.tables import in_parts, sql_in
 
 ANNOTATED = "stage = 'densified'"
 """Condition on the clips that are clustered and counted."""
@@ -39,14 +39,8 @@ _MOVED = 0.02
 
 def vectors_of(clips: ClipTable, clip_ids: Iterable[str], columns: Sequence[str]) -> tuple[list[str], Vectors]:
     """Ids and vectors of those of some clips that are there, in order of the ids."""
-    rows = rows_of(clips, clip_ids, columns)
+    rows = clips.get_many(clip_ids, columns)
     return list(rows), {name: matrix_of(list(rows.values()), name) for name in columns}
-
-
-def rows_of(clips: ClipTable, clip_ids: Iterable[str], columns: Sequence[str]) -> dict[str, ClipRow]:
-    """Some columns of those of some clips that are there, by clip id, in order of the ids."""
-    parts = in_parts(sorted(clip_ids), AT_ONCE)
-    return {row["clip_id"]: row for ids in parts for row in clips.select(sql_in("clip_id", ids), columns)}
 
 
 def counts_of(clips: ClipTable, clip_ids: Sequence[str], columns: Sequence[str]) -> Counter[Column]:
@@ -119,7 +113,3 @@ def copy_in(place: ClipCurated | None) -> Copy | None:
 
 def is_shown(shown: ClipCurated | None, told: ClipCurated) -> bool:
     return shown is not None and shown.settled == told.settled and is_same(shown, told)
-
-
-def in_parts(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (ids[first : first + size] for first in range(0, len(ids), size))

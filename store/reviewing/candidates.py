@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from heapq import nsmallest
 
 from store.clip_columns import ClipRow
-from store.clusters.rows import rows_of
 from store.concepts import is_declared
 from store.filters import Filter
 from store.gate import GateOptions
@@ -180,7 +179,7 @@ def _rows(store: Store, ids: Iterable[str], gate: GateOptions | None = None) -> 
         *(f.column for f in (gate.filters if gate else ())),
     ]
     wanted = [name for name in dict.fromkeys(columns) if name in there]
-    return list(rows_of(store.clips, ids, wanted).values())
+    return list(store.clips.get_many(ids, wanted).values())
 
 
 def _excess(one: Filter, score: float) -> float:

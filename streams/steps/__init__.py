@@ -4,12 +4,12 @@ import asyncio
 import os
 import shutil
 import socket
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from store.files import discard_old, folders
 from store.gate import load_gate
 from store.records import Column
 from store.store import Store, choose_media
@@ -27,11 +27,7 @@ from streams.steps.segment import CHUNK_S, Segment
 from streams.steps.snapshot import Snapshot
 from streams.steps.train import Train
 from streams.topics import STEPS
-from trainer.bases import folders
 from trainer.scheduler_settings import load_training
-
-_LONGEST_S = 24 * 3600.0
-"""No piece of work takes so long."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +130,5 @@ def _sweep(own: Path) -> None:
         machine, _, process = left.name.rpartition("-")
         if left == own or (machine == socket.gethostname() and not Path("/proc", process).exists()):
             shutil.rmtree(left, ignore_errors=True)
-            continue
-        for old in folders(left):
-            if time.time() - old.stat().st_mtime > _LONGEST_S:
-                shutil.rmtree(old, ignore_errors=True)
+        else:
+            discard_old(folders(left))

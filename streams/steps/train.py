@@ -9,12 +9,12 @@ from typing import ClassVar
 
 from store.documents import record_of
 from store.errors import CliploomError, Passing
+from store.files import folders
 from store.records import Json, Record, TrainingControlled, TrainingFinished, TrainingProgress, TrainingRequested
 from store.runs import OVER, UNDER_WAY, controlled, stints_of
 from store.store import Store
 from streams.child import Child
 from streams.runner import Failure, Publish, Step
-from trainer.bases import folders
 from trainer.leftovers import Leftovers
 
 log = logging.getLogger(__name__)

@@ -31,17 +31,14 @@ def make_worker(data: str, concepts: Path, profile: str) -> Callable[[Request, A
     store = Store.open(data)
     declared = load_concepts(concepts)
     texts = _text_vectors(declared, profile, Path(data, "models"))
-    following = _Following(store)
-    is_whole = True
+    following: _Following | None = None
     changed: set[str] = set()
 
     def work(request: Request, emit: Callable[[Any], None]) -> tuple[list[Record], bool]:
-        nonlocal following, is_whole
-        if not is_whole:
-            # A look that failed may have changed half of what is remembered; what was kept on disk is whole.
-            following = _Following(store)
-        is_whole = False
-        curator = following.curator
+        nonlocal following
+        # A look that fails may change half of what is remembered; what was kept on disk is whole.
+        current, following = following or _Following(store), None
+        curator = current.curator
         clip_ids, settle, now = request
         changed.update(clip_ids)
         reviews = store.reviews.all()
@@ -50,13 +47,13 @@ def make_worker(data: str, concepts: Path, profile: str) -> Callable[[Request, A
         answers = Ledger.of(reviews).labels
         found = find_members(store, declared, curator.clusters, answers, texts)
         records += judge_concepts(store, declared, found, curator.clusters, answers, now)
-        records += following.watch.follow(curator.clusters, clip_ids, now)
+        records += current.watch.follow(curator.clusters, clip_ids, now)
         if settle:
             records += find_pivots(store, sorted(changed), found, curator.in_flight)
             changed.clear()
-        following.drawn = follow_map(following.drawn, curator.clusters)
-        save_map(store.folder, following.drawn)
-        is_whole = True
+        current.drawn = follow_map(current.drawn, curator.clusters)
+        save_map(store.folder, current.drawn)
+        following = current
         return records, curator.is_behind
 
     return work

@@ -101,7 +101,7 @@ def _forget_removed(store: Store, left: Leftovers) -> None:
     """Delete what runs left of clips that the store no longer has: a removal finds what is there, and not what a run
     writes at that moment."""
     noted = left.clip_ids()
-    left.forget(noted - store.clips.get_many(noted).keys())
+    left.forget(noted - store.clips.get_many(noted, []).keys())
 
 
 def train(
@@ -130,17 +130,6 @@ def train(
 
     note_clips(place.run, {clip.clip_id for clip in (*clips.members, *clips.earlier)})
     place.out.mkdir(parents=True, exist_ok=True)
-    last: tuple[str, float] = ("", 0.0)
-
-    def progress(phase: str, step: int, steps: int, loss: float | None) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if phase == last[0] and step < steps and now - last[1] < _TELL_EVERY_S:
-            return
-        last = (phase, now)
-        told = {"run_id": request.run_id, "phase": phase, "step": step, "steps": steps, "loss": loss}
-        emit(TrainingProgress.model_validate(told))
-
     with ExitStack() as files:
         concept = store.concepts.get(request.concept) or {}
         lineage = Lineage(
@@ -150,7 +139,7 @@ def train(
             parent=_parent_files(store, parent, place.out, files) if parent else None,
             trained_at=request.requested_at,
         )
-        result = run(request, clips, place, lineage, progress)
+        result = run(request, clips, place, lineage, _telling(request.run_id, emit))
     learned_from = {*result.clip_ids, *result.metrics["base_clip_ids"]}
     learned_from |= set((parent or {}).get("clip_ids", ()))
     still_open = {row["clip_id"] for row in store.clips.select(where="verdict = 'keep'", columns=[])}
@@ -169,6 +158,22 @@ def train(
         clip_ids=tuple(sorted(learned_from)),
         finished_at=utc_now(),
     )
+
+
+def _telling(run_id: str, emit: Callable[[TrainingProgress], None]) -> Progress:
+    """Emits progress at most every `_TELL_EVERY_S`, and at each phase's first and last step."""
+    last: tuple[str, float] = ("", 0.0)
+
+    def progress(phase: str, step: int, steps: int, loss: float | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if phase == last[0] and step < steps and now - last[1] < _TELL_EVERY_S:
+            return
+        last = (phase, now)
+        told = {"run_id": run_id, "phase": phase, "step": step, "steps": steps, "loss": loss}
+        emit(TrainingProgress.model_validate(told))
+
+    return progress
 
 
 def _open_rows(store: Store, request: TrainingRequested) -> list[ClipRow]:
@@ -266,7 +271,8 @@ def _parent_run(store: Store, request: TrainingRequested) -> Mapping[str, Any] |
     run = store.runs.get(request.parent)
     if run is None or run["status"] != "succeeded":
         raise InputError(f"parent run {request.parent} has no adapter to start from; train stage A first")
-    barred = [row["clip_id"] for row in store.clips.get_many(run["clip_ids"]).values() if _BARRED & {*row["held_for"]}]
+    rows = store.clips.get_many(run["clip_ids"], ["held_for"]).values()
+    barred = [row["clip_id"] for row in rows if _BARRED & {*row["held_for"]}]
     if barred:
         raise InputError(
             f"parent run {request.parent} learned from {len(barred)} clips that are held for age or licence by now,"
