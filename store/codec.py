@@ -137,6 +137,11 @@ def _training_progress_1(body: Json) -> Json:
     return body | {"stints": []}
 
 
+def _training_finished_1(body: Json) -> Json:
+    """Version 1 told the clips in the record itself, where they are still read."""
+    return body
+
+
 def _review_decided_1(body: Json) -> Json:
     """Version 1 knew keep, drop, release and revoke only, and undid nothing."""
     return body | {"concepts": {}, "others": [], "undoes": None, "shown": {}}
@@ -154,6 +159,7 @@ UPGRADES: Mapping[tuple[str, int], Upgrade] = {
     (ConceptChanged.topic, 1): _concept_changed_1,
     (TrainingRequested.topic, 1): _training_requested_1,
     (TrainingProgress.topic, 1): _training_progress_1,
+    (TrainingFinished.topic, 1): _training_finished_1,
     (ReviewDecided.topic, 1): _review_decided_1,
     (RemovalDone.topic, 1): _removal_done_1,
 }

@@ -201,7 +201,8 @@ def _runs(store: Store, clip_ids: set[str], manifests: set[str]) -> set[str]:
     found = {
         run_id
         for run_id, body in runs.items()
-        if clip_ids & set(body.get("clip_ids", ())) or body.get("members_key") in manifests
+        if clip_ids & set(body.get("clip_ids", ()))
+        or manifests & {body.get("members_key"), *body.get("artefacts", {}).values()}
     }
     while heirs := {run_id for run_id, body in runs.items() if body.get("parent") in found} - found:
         found |= heirs

@@ -13,6 +13,8 @@ from datetime import datetime
 
 from store.answers import AnswerStore
 from store.clip_columns import ClipRow
+from store.errors import NotFound
+from store.learned import learned_by
 from store.records import (
     AdapterDecided,
     ClipCurated,
@@ -91,10 +93,18 @@ class Removed:
             case ConceptChanged():
                 return bool(ids_in_object(store, record.members_key) & self.ids)
             case TrainingFinished():
-                return record.run_id in self.runs or not self.ids.isdisjoint(record.clip_ids)
+                return record.run_id in self.runs or self._taught(record, store)
             case AdapterDecided():
                 return record.run_id in self.runs
         return False
+
+    def _taught(self, record: TrainingFinished, store: Store) -> bool:
+        """Whether a run learned from removed footage: a list that is gone was taken by its removal."""
+        try:
+            every = learned_by(store.media, record.model_dump(include={"artefacts", "clip_ids"})).every
+        except NotFound:
+            return True
+        return not self.ids.isdisjoint(every)
 
 
 def refuse_late(store: Store, records: Sequence[Record]) -> list[Record]:
@@ -181,7 +191,7 @@ def withdrawn_run(run_id: str, known: Json, reason: str) -> Json:
     only there) when it ended: its adapter's number is never given to another."""
     kept = (*TrainingRequested.model_fields, *HELD, *(["finished_at"] if known.get("status") == "succeeded" else []))
     asked = {name: known[name] for name in kept if name in known}
-    return asked | {"run_id": run_id, "status": "withdrawn", "ended_because": reason, "artefacts": {}, "clip_ids": []}
+    return asked | {"run_id": run_id, "status": "withdrawn", "ended_because": reason, "artefacts": {}}
 
 
 def delete_media(store: Store, keys: Collection[str]) -> set[str]:

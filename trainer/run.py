@@ -73,11 +73,13 @@ class Workplace:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run made: files by name, JSON-ready metrics, and the clips that the adapter learned from."""
+    """What a run made: files by name, JSON-ready metrics, and the ids of the clips that it drew, and that its base was
+    made of here."""
 
     artefacts: dict[str, Path]
     metrics: Json
-    clip_ids: tuple[str, ...]
+    learned_from: tuple[str, ...]
+    base_clip_ids: tuple[str, ...]
 
 
 def run_training(
@@ -162,7 +164,7 @@ class _Run:
         artefacts = self._write(family, texts, rows, steered, losses, metrics)
         artefacts |= {path.name: path for path in (adapter, *control, *(export.path for export in exports))}
         self.progress("evaluate", 4, 4, None)
-        return TrainingResult(artefacts, metrics, material.learned_from)
+        return TrainingResult(artefacts, metrics, material.learned_from, self.base.clip_ids)
 
     def _student(self, family: Family, material: Material) -> Student:
         """What is to be trained. With a parent, it is checked to begin where the parent ended."""
@@ -266,8 +268,6 @@ class _Run:
             "base": self.base.id,
             "base_label": self.base.label,
             "base_revision": self.base.revision,
-            "base_clip_ids": list(self.base.clip_ids),
-            "learned_from": list(material.learned_from),
             "pipeline": student.family.pipeline_class.__name__,
             "denoiser": student.family.denoiser_name,
             "settings": asdict(self.settings),

@@ -75,10 +75,6 @@ class TrainingPlan(BaseModel):
     """First those that are due, in the order in which they go."""
 
 
-_IDS = ("base_clip_ids", "learned_from")
-"""Of a run's metrics: lists of clips."""
-
-
 @router.post("", status_code=201, responses=ENTERED)
 async def request_run(body: RunRequest, service: Given, response: Response) -> Entered:
     """Ask for a LoRA run on the concept's clips that are open to use."""
@@ -88,9 +84,8 @@ async def request_run(body: RunRequest, service: Given, response: Response) -> E
 
 @router.get("")
 def list_runs(service: Given) -> list[Json]:
-    """Every run, the newest request first; without the ids of its clips."""
-    runs = [_without_ids(run) for run in service.store.runs.all().values()]
-    return sorted(runs, key=lambda run: run.get("requested_at", ""), reverse=True)
+    """Every run, the newest request first."""
+    return sorted(service.store.runs.all().values(), key=lambda run: run.get("requested_at", ""), reverse=True)
 
 
 @router.get("/decisions")
@@ -257,12 +252,6 @@ def _parent(store: Store, concept: ConceptChanged, stage: Literal["A", "B"]) -> 
     known = [f"{one.name} is {one.state}" for one in adapters if (one.concept, one.stage) == (name, "A")]
     told = f"has none in use: {', '.join(known)}; promote one, or train" if known else "has none; train"
     raise Conflict(f"stage B goes on from stage A's adapter, and concept {name!r} {told} stage A first")
-
-
-def _without_ids(run: Json) -> Json:
-    told = {name: value for name, value in run.items() if name != "clip_ids"}
-    metrics = {name: value for name, value in run.get("metrics", {}).items() if name not in _IDS}
-    return told | {"metrics": metrics} if "metrics" in run else told
 
 
 def _run(service: Service, run_id: str) -> Json:

@@ -114,17 +114,18 @@ class TrainingFinished(Record):
     """A run ended, well or not."""
 
     topic: ClassVar[str] = "training.finished"
+    version: ClassVar[int] = 2
     run_id: str
     concept: str
     status: Literal["succeeded", "failed", "withdrawn"]
     reason: str
     """Why it failed or was withdrawn; empty where it succeeded."""
     artefacts: dict[str, str]
-    """File name to media key: adapter, grid, card, losses."""
+    """File name to media key: adapter, grid, card, losses, and the clips that it learned from (`store.learned`)."""
     metrics: Json
-    clip_ids: tuple[str, ...]
-    """Every clip that the adapter, or a base built here for it, has learned from."""
     finished_at: datetime
+    clip_ids: tuple[str, ...] = ()
+    """In a record of version 1: the clips that it learned from."""
 
     @property
     def key(self) -> str:

@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from processors.decode import read_samples
 from processors.device import choose_device, nth_device
 from store.clip_columns import ClipRow
 from store.errors import CliploomError, InputError
+from store.learned import LEARNED_FILE, Learned, learned_by, put_learned
 from store.records import Control, TrainingFinished, TrainingProgress, TrainingRequested, digest, utc_now
 from store.store import Store
 from streams.ranks import Link
@@ -122,9 +123,11 @@ def train(
     """
     footage = {row["clip_id"]: training_clip(store, row) for row in _open_rows(store, request)}
     parent = _parent_run(store, request)
+    before = learned_by(store.media, parent or {})
+    _refuse_barred(store, request.parent, before)
     clips = RunClips(
         members=_open_members(store, request, footage),
-        earlier=[footage[one] for one in _drawn_for(parent) if one in footage],
+        earlier=[footage[one] for one in sorted(before.drawn & footage.keys())],
         footage=list(footage.values()),
     )
 
@@ -140,14 +143,14 @@ def train(
             trained_at=request.requested_at,
         )
         result = run(request, clips, place, lineage, _telling(request.run_id, emit))
-    learned_from = {*result.clip_ids, *result.metrics["base_clip_ids"]}
-    learned_from |= set((parent or {}).get("clip_ids", ()))
+    every = {*result.learned_from, *result.base_clip_ids, *before.every}
     still_open = {row["clip_id"] for row in store.clips.select(where="verdict = 'keep'", columns=[])}
-    if closed := (learned_from & footage.keys()) - still_open:
+    if closed := (every & footage.keys()) - still_open:
         raise InputError(f"{len(closed)} of the clips were removed or held while the run trained; ask for it again")
     artefacts = {
         name: store.media.put_file(path, path.suffix.removeprefix(".")) for name, path in result.artefacts.items()
     }
+    artefacts[LEARNED_FILE] = put_learned(store.media, request.run_id, result.learned_from, every)
     return TrainingFinished(
         run_id=request.run_id,
         concept=request.concept,
@@ -155,7 +158,6 @@ def train(
         reason="",
         artefacts=artefacts,
         metrics=result.metrics,
-        clip_ids=tuple(sorted(learned_from)),
         finished_at=utc_now(),
     )
 
@@ -184,15 +186,6 @@ def _open_rows(store: Store, request: TrainingRequested) -> list[ClipRow]:
     ]
     read = [name for name in (*_READ, *tracks) if name in store.clips.schema.names]
     return store.clips.select(where="verdict = 'keep'", columns=read)
-
-
-def _drawn_for(parent: Mapping[str, Any] | None) -> Sequence[str]:
-    """Ids of the clips that a run's adapter, and its parents', were drawn from: not those that only its base saw."""
-    if parent is None:
-        return ()
-    metrics = parent["metrics"]
-    known = set(parent["clip_ids"]) - set(metrics["base_clip_ids"])  # of before runs told
-    return sorted(metrics.get("learned_from", known))
 
 
 def _open_members(store: Store, request: TrainingRequested, footage: Mapping[str, TrainingClip]) -> list[TrainingClip]:
@@ -264,21 +257,25 @@ def _parent_run(store: Store, request: TrainingRequested) -> Mapping[str, Any] |
     """The run whose adapter this one starts from.
 
     Raises:
-        InputError: it has none, or it learned from clips that may be used no more, whoever dropped others since.
+        InputError: it has none.
     """
     if request.parent is None:
         return None
     run = store.runs.get(request.parent)
     if run is None or run["status"] != "succeeded":
         raise InputError(f"parent run {request.parent} has no adapter to start from; train stage A first")
-    rows = store.clips.get_many(run["clip_ids"], ["held_for"]).values()
+    return run
+
+
+def _refuse_barred(store: Store, parent: str | None, before: Learned) -> None:
+    """Raises InputError: the parent learned from clips that may be used no more, whoever dropped others since."""
+    rows = store.clips.get_many(before.every, ["held_for"]).values()
     barred = [row["clip_id"] for row in rows if _BARRED & {*row["held_for"]}]
     if barred:
         raise InputError(
-            f"parent run {request.parent} learned from {len(barred)} clips that are held for age or licence by now,"
+            f"parent run {parent} learned from {len(barred)} clips that are held for age or licence by now,"
             f" such as {barred[0]}; release their sources on record, or retire its adapter to start without it"
         )
-    return run
 
 
 def _parent_files(store: Store, run: Mapping[str, Any], out: Path, files: ExitStack) -> Parent:

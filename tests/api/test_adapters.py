@@ -30,7 +30,6 @@ def trained(live):
                 reason="",
                 artefacts={name: live.store.media.put_bytes(data, "bin") for name, data in files.items()},
                 metrics=verdict | LOSSES,
-                clip_ids=(),
                 finished_at=NOON - timedelta(hours=1) + timedelta(minutes=next(minutes)),
             ),
         )

@@ -52,7 +52,6 @@ def finish(live, run_id, status="succeeded", **metrics):
             reason="" if status == "succeeded" else "out of memory",
             artefacts={"grid.png": live.store.media.put_bytes(b"picture", "png")} if status == "succeeded" else {},
             metrics=metrics,
-            clip_ids=("c1",),
             finished_at="2026-03-01T13:00:00Z",
         )
     )

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from store.codec import encode
+from store.learned import LEARNED_FILE, learned_by, put_learned
 from store.records import (
     AdapterDecided,
     ClipCurated,
@@ -114,9 +115,11 @@ def run_finished(store: Store, run_id: str, clip_ids: tuple[str, ...]) -> Traini
         concept="calm",
         status="succeeded",
         reason="",
-        artefacts={"adapter.safetensors": store.media.put_bytes(f"adapter of {run_id}".encode(), "bin")},
+        artefacts={
+            "adapter.safetensors": store.media.put_bytes(f"adapter of {run_id}".encode(), "bin"),
+            LEARNED_FILE: put_learned(store.media, run_id, (), clip_ids),
+        },
         metrics={"loss": 0.1},
-        clip_ids=clip_ids,
         finished_at=NOON,
     )
 
@@ -203,13 +206,13 @@ def test_rows_vanish_from_disk_where_they_are_few_among_many(store, ingest, tmp_
 
 def test_the_proof_names_what_went_and_nothing_of_its_content(store, tmp_path):
     fill(store, tmp_path / "snapshots")
-    adapters = {run: store.runs.get(run)["artefacts"]["adapter.safetensors"] for run in ("tainted", "heir")}
+    artefacts = {key for run in ("tainted", "heir") for key in store.runs.get(run)["artefacts"].values()}
     stale = store.concepts.get("calm")["members_key"]
     proof = remove_and_record(store, tmp_path / "snapshots", request())
     assert proof.video_ids == (GOING.video_id,)
     assert proof.clip_ids == tuple(sorted(GOING.clip_ids))
     media = {key for clip in GOING.clips for key in (clip.media_key, clip.strip_key, clip.samples_key)}
-    assert set(proof.media_keys) == media | {GOING.submitted.media_key, stale, *adapters.values()}
+    assert set(proof.media_keys) == media | {GOING.submitted.media_key, stale, *artefacts}
     assert proof.snapshots == ("with",)
     assert proof.runs == ("heir", "tainted", "waiting")
     assert proof.done_at == later(61)
@@ -337,10 +340,19 @@ def test_runs_trained_on_the_clips_and_their_heirs_are_withdrawn(store, tmp_path
     remove_and_record(store, tmp_path / "snapshots", request())
     for run_id in ("tainted", "heir", "waiting"):
         run = store.runs.get(run_id)
-        assert (run["status"], run["artefacts"], run["clip_ids"]) == ("withdrawn", {}, [])
+        assert (run["status"], run["artefacts"]) == ("withdrawn", {})
         assert (run["reason"], "removal removal-1" in run["ended_because"]) == ("ready", True)
     assert store.runs.get("clean") == clean
     assert store.media.read(clean["artefacts"]["adapter.safetensors"]) == b"adapter of clean"
+    assert learned_by(store.media, clean).every == frozenset(STAYING.clip_ids)
+
+
+def test_a_run_of_before_its_clips_were_a_file_is_withdrawn_too(store, tmp_path):
+    fill(store, tmp_path / "snapshots")
+    known = {"status": "succeeded", "artefacts": {}}
+    store.runs.put({"old": known | {"clip_ids": list(GOING.clip_ids)}, "other": known | {"clip_ids": ["elsewhere"]}})
+    remove_and_record(store, tmp_path / "snapshots", request())
+    assert [store.runs.get(run_id)["status"] for run_id in ("old", "other")] == ["withdrawn", "succeeded"]
 
 
 def promoted(run_id: str) -> AdapterDecided:
@@ -536,10 +548,15 @@ def test_late_records_of_removed_footage_bring_nothing_back(store, tmp_path):
     assert state(store) == before
 
 
-def test_a_run_that_was_unknown_at_the_removal_is_withdrawn_when_it_ends(store, ingest, tmp_path):
+@pytest.mark.parametrize("is_removed_first", [True, False])
+def test_a_run_that_was_unknown_at_the_removal_is_withdrawn_when_it_ends(store, ingest, tmp_path, is_removed_first):
     ingest(store, GOING, STAYING)
-    remove_and_record(store, tmp_path / "snapshots", request())
+    if is_removed_first:
+        remove_and_record(store, tmp_path / "snapshots", request())
     finished = run_finished(store, "unseen", both_ids())
+    if not is_removed_first:
+        remove_and_record(store, tmp_path / "snapshots", request())
+        assert not store.media.exists(finished.artefacts[LEARNED_FILE])
     View(store).apply([finished, run_finished(store, "clean", STAYING.clip_ids)])
     assert store.runs.get("unseen")["status"] == "withdrawn"
     assert not store.media.exists(finished.artefacts["adapter.safetensors"])

@@ -39,7 +39,6 @@ FINISHED = TrainingFinished(
     reason="",
     artefacts={},
     metrics={},
-    clip_ids=(),
     finished_at=at(30),
 )
 

@@ -359,7 +359,6 @@ def run_finished(status: str = "succeeded") -> TrainingFinished:
         reason="",
         artefacts={},
         metrics={},
-        clip_ids=(),
         finished_at=later(5),
     )
 

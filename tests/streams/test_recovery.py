@@ -78,7 +78,6 @@ def test_requested_and_running_runs_go_on_and_ended_ones_do_not(store: Store) ->
         reason="too few clips",
         artefacts={},
         metrics={},
-        clip_ids=(),
         finished_at=NOW,
     )
     View(store).apply([_run("asked"), _run("running"), _run("ended"), progress, finished])

@@ -577,7 +577,6 @@ def _succeeded(run_id: str, clock: Clock, **metrics: object) -> TrainingFinished
         reason="",
         artefacts={},
         metrics={"n_clips": 12} | metrics,
-        clip_ids=(),
         finished_at=clock.now,
     )
 

@@ -115,7 +115,6 @@ def finished(run_id: str) -> TrainingFinished:
         reason="",
         artefacts={},
         metrics={},
-        clip_ids=(),
         finished_at=NOW + timedelta(days=1),
     )
 

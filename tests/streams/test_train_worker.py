@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from store.errors import InputError
+from store.learned import LEARNED_FILE, Learned, learned_by, put_learned
 from store.records import ReviewDecided, TrainingFinished, TrainingRequested
 from store.store import Store
 from store.view import View
@@ -30,9 +31,13 @@ def given(data: Path) -> Store:
         concept="calm",
         status="succeeded",
         reason="",
-        artefacts={ADAPTER_FILE: store.media.put_bytes(b"weights", "safetensors")},
-        metrics={"base_clip_ids": list(OTHERS.clip_ids), "learned_from": list(MEMBERS.clip_ids[:2])},
-        clip_ids=(*MEMBERS.clip_ids[:2], *OTHERS.clip_ids),
+        artefacts={
+            ADAPTER_FILE: store.media.put_bytes(b"weights", "safetensors"),
+            LEARNED_FILE: put_learned(
+                store.media, "parent", MEMBERS.clip_ids[:2], (*MEMBERS.clip_ids[:2], *OTHERS.clip_ids)
+            ),
+        },
+        metrics={},
         finished_at=NOON,
     )
     View(store).apply([*all_records([MEMBERS, OTHERS]), requested(store, "parent", None), parent])
@@ -65,13 +70,16 @@ class Run:
     def __call__(self, request, clips, place, lineage, progress) -> TrainingResult:
         self.clips = clips
         self._meanwhile()
-        metrics = {"base_clip_ids": list(OTHERS.clip_ids)}
-        return TrainingResult({}, metrics, tuple(clip.clip_id for clip in clips.members))
+        return TrainingResult({}, {}, tuple(clip.clip_id for clip in clips.members), OTHERS.clip_ids)
 
 
 def trained(store: Store, folder: Path, run: Run) -> TrainingFinished:
     place = Workplace(folder / "bases", folder / "kept", folder / "run", folder / "out")
     return train(store, place, requested(store), lambda progress: None, run)
+
+
+def learned(store: Store, finished: TrainingFinished) -> Learned:
+    return learned_by(store.media, finished.model_dump())
 
 
 def decided(store: Store, clip_id: str, verdict: str) -> None:
@@ -85,7 +93,9 @@ def test_what_only_the_base_of_a_parent_saw_is_not_replayed(tmp_path):
     finished = trained(store, tmp_path, run)
     assert run.clips is not None
     assert sorted(clip.clip_id for clip in run.clips.earlier) == sorted(MEMBERS.clip_ids[:2])
-    assert set(finished.clip_ids) == {*MEMBERS.clip_ids, *OTHERS.clip_ids}
+    assert learned(store, finished) == Learned(
+        frozenset(MEMBERS.clip_ids), frozenset((*MEMBERS.clip_ids, *OTHERS.clip_ids))
+    )
 
 
 def test_a_clip_that_was_dropped_after_the_parent_learned_from_it_is_left_out_and_stops_nothing(tmp_path):
@@ -96,7 +106,7 @@ def test_a_clip_that_was_dropped_after_the_parent_learned_from_it_is_left_out_an
     assert finished.status == "succeeded"
     assert run.clips is not None
     assert dropped not in {clip.clip_id for clip in (*run.clips.members, *run.clips.earlier, *run.clips.footage)}
-    assert dropped in finished.clip_ids, "its removal must still find the adapter"
+    assert dropped in learned(store, finished).every, "its removal must still find the adapter"
 
 
 def test_a_clip_that_is_dropped_while_the_run_trains_ends_it(tmp_path):

@@ -91,7 +91,7 @@ def test_its_metrics_can_travel_and_tell_what_was_measured(stage_a, base):
     assert (metrics["definition"], metrics["recipe"]) == (LINEAGE.definition, "rec1pe")
     assert (metrics["dataset_digest"], metrics["parent"]) == ("d1ge57", None)
     assert (metrics["n_clips"], metrics["n_videos"], metrics["n_modules"]) == (9, 1, 28)
-    assert metrics["base_clip_ids"] == list(base.clip_ids)
+    assert stage_a[0].base_clip_ids == base.clip_ids
     # Speech varies more, but pictures have none that could be measured.
     assert (metrics["channels"], list(metrics["control_fidelity"])) == (["brightness", "speech"], ["brightness"])
     assert metrics["drift"] > 0.0
@@ -236,7 +236,7 @@ def test_stage_b_goes_on_from_its_parent_on_the_parents_base(stage_a, members, b
     narrow, place = members[2:8], workplace(base.folder.parent, tmp_path)
     result = run_training(request, RunClips(narrow, members, members), place, lineage, silent)
     assert (result.metrics["base"], result.metrics["parent"]) == (base.id, "run-1")
-    assert set(result.clip_ids) > {clip.clip_id for clip in narrow} - held_out_ids([c.clip_id for c in members])
+    assert set(result.learned_from) > {clip.clip_id for clip in narrow} - held_out_ids([c.clip_id for c in members])
     assert result.metrics["reload_max_abs_diff"] < 1e-4
     assert "that of its parent" in result.metrics["verdict"][0]
     assert "| parent adapter | run `run-1` |" in result.artefacts["README.md"].read_text()
@@ -305,9 +305,9 @@ def test_a_member_is_measured_on_also_where_only_what_is_replayed_falls_out(stag
     request = made_request(run_id="run-2", stage="B", parent="run-1", settings=settings)
     lineage = replace(LINEAGE, parent=parent_of(stage_a[0]))
     place = workplace(base.folder.parent, tmp_path)
-    metrics = run_training(request, RunClips(few, replayed, few), place, lineage, silent).metrics
-    assert metrics["n_held_out_pieces"] == QUICK["per_clip"]
-    assert not [clip_id for clip_id in metrics["learned_from"] if falls_out(clip_id)]
+    result = run_training(request, RunClips(few, replayed, few), place, lineage, silent)
+    assert result.metrics["n_held_out_pieces"] == QUICK["per_clip"]
+    assert not [clip_id for clip_id in result.learned_from if falls_out(clip_id)]
 
 
 def test_other_footage_that_the_family_cannot_take_is_passed_over_in_the_comparison(members, base, tmp_path):
@@ -326,16 +326,16 @@ def test_without_a_base_a_small_one_is_made_of_the_other_footage_where_there_is_
     place = workplace(tmp_path / "bases", tmp_path, small_base=quick)
     footage = [*clips[:n_others], *members]
     request = made_request(settings=QUICK | {"steps": 1, "sweeps": 0})
-    metrics = run_training(request, RunClips(members, (), footage), place, LINEAGE, silent).metrics
-    assert metrics["base_label"] == SMALL_LABEL
+    first = run_training(request, RunClips(members, (), footage), place, LINEAGE, silent)
+    assert first.metrics["base_label"] == SMALL_LABEL
     seen = footage if members_too else clips
-    assert {clip.clip_id for clip in seen} - set(metrics["base_clip_ids"]) == held_out_ids([c.clip_id for c in seen])
+    assert {clip.clip_id for clip in seen} - set(first.base_clip_ids) == held_out_ids([c.clip_id for c in seen])
     phases: set[str] = set()
     again = replace(place, run=tmp_path / "again")
     second = run_training(
         request, RunClips(members, (), footage), again, LINEAGE, lambda phase, *rest: phases.add(phase)
     ).metrics
-    assert second == metrics
+    assert second == first.metrics
     assert "base" not in phases
 
 
