@@ -14,6 +14,7 @@ from datetime import datetime
 
 import numpy as np
 
+from store.asked import Asked
 from store.clip_columns import ClipRow
 from store.clusters.rows import ANNOTATED, CONTROL, matrix_of
 from store.clusters.sample import order_of
@@ -26,13 +27,13 @@ from store.media import media_key
 from store.membership import Answers, Found, members_of
 from store.pivots import COLUMNS as PIVOT_COLUMNS
 from store.pivots import pivots_of
-from store.purity import Asked, Purity, Side, purity
+from store.purity import Purity, Side, purity
 from store.readiness import Standing, shortcomings
 from store.records import ClipCurated, ConceptChanged, Json, PivotsFound, digest
 from store.store import Store
 from store.tables import sql_in
 
-_VERSION = 2
+_VERSION = 3
 _COMPARED = 1_000
 """Most clips of a side whose neighbourhoods are compared. Chosen: the bound of a pure concept is within .01 then."""
 _COUNTED = 2_000
@@ -191,7 +192,6 @@ def _purity(
     taken_out = [one for one, row in out.items() if not row["held_for"]]
     pool = [*(one for one in eligible if one not in own.added), *taken_out]
     yes = own.confirmed.intersection(pool)
-    asked = Asked(len(pool), len(yes), len(taken_out))
     few = _few(pool) if clusters.space is not None else []
     against = _few(_contrast(store, concept, found)) if clusters.space is not None else []
     # What steers a clip is made of what the queries ask for: it would vouch for them whatever is seen and heard.
@@ -199,7 +199,8 @@ def _purity(
     ids, members = _side(store, few, modalities)
     _, contrast = _side(store, against, modalities)
     labels = np.array([own.probabilities[one] for one in ids if one in own.probabilities and one not in yes])
-    return purity(members, contrast, labels, asked), ids
+    said = np.array([1.0 if one in yes else 0.0 if one in own.taken_out else np.nan for one in ids])
+    return purity(members, contrast, labels, Asked(len(pool), len(yes), len(taken_out), said)), ids
 
 
 def _contrast(store: Store, concept: Concept, found: Mapping[str, Found]) -> list[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from store.asked import PEOPLE_ERR
 from store.clip_columns import ClipRow
 from store.clips import ClipTable
 from store.clusters.rows import ANNOTATED, matrix_of, vectors_of
@@ -21,7 +22,6 @@ from store.clusters.state import Clusters
 from store.concepts import Concept
 from store.errors import InputError
 from store.modalities import TEXT_COLUMN
-from store.purity import PEOPLE_ERR
 
 _CANDIDATES = 5_000
 """Most clips that a concept of examples or of a text may have. Chosen: more would be looked over by nobody."""

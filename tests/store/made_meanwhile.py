@@ -20,7 +20,7 @@ class Meanwhile:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._clips, name)
-        if name not in ("select", "top"):
+        if name not in ("select", "get_many", "top"):
             return found
 
         def read(*args: Any, **kwargs: Any) -> Any:

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from store.purity import Asked, Side, purity
+from store.asked import Asked, by_answers
+from store.purity import Side, purity
 from tests.bench.purity import Condition, coverage, drawn
 
 
@@ -21,9 +22,10 @@ def two(n=24, m=24, gap=6.0, seed=0, wrong=0):
     return side(np.arange(n) % 4, look=ours), side(4 + np.arange(m) % 4, look=theirs)
 
 
-def judged(members, contrast, labels=None, yes=0, no=0):
+def judged(members, contrast, labels=None, yes=0, no=0, said=None):
     n = len(members)
-    return purity(members, contrast, np.ones(n) if labels is None else labels, Asked(n, yes, no))
+    said = np.full(n, np.nan) if said is None else said
+    return purity(members, contrast, np.ones(n) if labels is None else labels, Asked(n, yes, no, said))
 
 
 CONDITIONS = [
@@ -40,6 +42,8 @@ CONDITIONS = [
     Condition(n_asked=30, true_purity=0.7, doubtful=True),
     Condition(spoilt=0.2),
     Condition(strange=0.2),
+    Condition(strange=0.5, n_asked=50),
+    Condition(strange=1.0, n_asked=30, doubtful=True),
 ]
 
 
@@ -108,9 +112,44 @@ def test_what_people_took_out_is_subtracted_from_what_the_vectors_tell():
 def test_by_answers_alone_a_wrong_yes_is_allowed_for():
     # Nine in ten of those asked belong, by 19 of 20 that people get right; nobody was asked about half of the clips.
     members, _ = two(n=200)
-    told = purity(members, side([], look=np.empty((0, 4))), np.ones(100), Asked(200, 86, 14))
+    told = purity(members, side([], look=np.empty((0, 4))), np.ones(100), Asked(200, 86, 14, np.full(200, np.nan)))
     assert told.value == pytest.approx((86 * 0.95 * 0.9 / (0.95 * 0.9 + 0.05 * 0.1) + 100 * 0.9) / 186)
     assert 0.8 < told.low < 0.9
+
+
+def said_of(n, **answers):
+    said = np.full(n, np.nan)
+    for answer, rows in answers.items():
+        said[rows] = float(answer == "yes")
+    return said
+
+
+def test_answers_that_no_contrast_explains_refute_what_the_vectors_tell():
+    # All look like the concept, and a third of those asked about are something else.
+    members, contrast = two(n=100, m=100)
+    explained = judged(members, contrast, yes=28, no=2, said=said_of(100, yes=slice(0, 28), no=slice(28, 30)))
+    refuted = judged(members, contrast, yes=20, no=10, said=said_of(100, yes=slice(0, 20), no=slice(20, 30)))
+    assert explained.low > 0.9
+    assert refuted.low < 0.65
+    assert refuted.value == pytest.approx(0.7, abs=0.1)
+
+
+def test_answers_about_members_of_the_contrast_refute_nothing():
+    members, contrast = two(n=100, m=100, wrong=30)
+    asked = said_of(100, yes=slice(0, 10), no=slice(70, 90))
+    assert judged(members, contrast, yes=10, no=20, said=asked).low > judged(members, contrast).low + 0.1
+
+
+def test_the_rest_is_judged_by_the_answers_about_its_like():
+    # The doubtful ones, of the lowest scores, were asked about: the first of them are wrong, the last are not.
+    members = two(n=100)[0]
+    nothing = side([], look=np.empty((0, 4)))
+    scores = np.linspace(0.0, 1.0, 100)
+    asked = Asked(100, 20, 20, said_of(100, no=slice(0, 20), yes=slice(20, 40)))
+    assert by_answers(asked, scores)[1] > 0.8
+    assert by_answers(replace(asked, said=np.full(100, np.nan)), scores)[1] < 0.6
+    assert by_answers(replace(asked, said=said_of(100, yes=slice(0, 20), no=slice(20, 40))), scores)[1] < 0.6
+    assert purity(members, nothing, np.ones(60), asked).low < 0.6, "where no score is known, all are alike"
 
 
 def test_people_who_took_everything_out_leave_nothing_to_judge():
