@@ -152,6 +152,16 @@ def _removal_done_1(body: Json) -> Json:
     return body | {"tokens": []}
 
 
+def _removal_done_2(body: Json) -> Json:
+    """Version 2 was always whole."""
+    return body | {"n_parts": 1}
+
+
+def _snapshot_finished_1(body: Json) -> Json:
+    """Version 1 named the published clips, which the snapshot's own files do."""
+    return {name: value for name, value in body.items() if name != "clip_ids"}
+
+
 UPGRADES: Mapping[tuple[str, int], Upgrade] = {
     (DeadLetter.topic, 1): _dead_letter_1,
     (ClipDensified.topic, 1): _clip_densified_1,
@@ -162,6 +172,8 @@ UPGRADES: Mapping[tuple[str, int], Upgrade] = {
     (TrainingFinished.topic, 1): _training_finished_1,
     (ReviewDecided.topic, 1): _review_decided_1,
     (RemovalDone.topic, 1): _removal_done_1,
+    (RemovalDone.topic, 2): _removal_done_2,
+    (SnapshotFinished.topic, 1): _snapshot_finished_1,
 }
 """(type, version) to the step that leads to the version after it."""
 

@@ -114,7 +114,7 @@ def publishable_columns(schema: pa.Schema) -> list[str]:
 def read_content(store: Store, version: int) -> Content:
     """The content of the clip table at one version, with the spans that gave no clip."""
     rows = store.clips.select(columns=_DECISION_COLUMNS, version=version)
-    kept = store.clips.select(where="verdict = 'keep' AND stage = 'densified'", version=version)
+    kept = store.clips.select(where=PUBLISHED, version=version)
     columns = publishable_columns(store.clips.schema)
     names = {row["clip_id"]: f"media/{row['clip_id']}.mp4" for row in kept}
     published = [_published(row, names[row["clip_id"]], columns) for row in kept]
@@ -130,6 +130,8 @@ def read_content(store: Store, version: int) -> Content:
     )
 
 
+PUBLISHED = "verdict = 'keep' AND stage = 'densified'"
+"""Condition on the clips that a snapshot publishes."""
 _DIGESTS = {"media_sha256": "media_key", "samples_sha256": "samples_key"}
 """Published column to the key that names its object."""
 

@@ -255,14 +255,15 @@ def _removal_requested(record: RemovalRequested, tables: Tables) -> None:
 
 def _removal_done(record: RemovalDone, tables: Tables) -> None:
     """The proof; and what the removal wrote, for a store that is built anew from the topics."""
-    tables["removals"].merge(record.removal_id, record.model_dump(mode="json") | {"status": "done"})
+    proof = _proof(tables["removals"].get(record.removal_id) or {}, record)
+    tables["removals"].put(record.removal_id, proof)
     took_away = f"removal {record.removal_id} took away"
     for video_id in record.video_ids:
         if (tables["videos"].get(video_id) or {}).get("status") != "removed":
             tables["videos"].put(video_id, tombstone(video_id, record.sources.get(video_id), record.removal_id))
-    for video_id in record.originals:
+    for video_id in proof["originals"]:
         tables["videos"].put(
-            video_id, without_original(tables["videos"].get(video_id) or {}, record.clip_ids, record.removal_id)
+            video_id, without_original(tables["videos"].get(video_id) or {}, proof["clip_ids"], record.removal_id)
         )
     for token in record.tokens:
         tables["tokens"].put(token, nameless(token))
@@ -274,8 +275,17 @@ def _removal_done(record: RemovalDone, tables: Tables) -> None:
     for tag in record.snapshots:
         known = tables["snapshots"].get(tag) or {"tag": tag}
         if known.get("status") != "withdrawn":
-            struck = {"status": "withdrawn", "reason": f"it held footage that {took_away}", "clip_ids": []}
+            struck = {"status": "withdrawn", "reason": f"it held footage that {took_away}"}
             tables["snapshots"].put(tag, known | struck)
+
+
+def _proof(known: Json, record: RemovalDone) -> Json:
+    """The removal's document with its proof, or with one more part of that."""
+    told = known | record.model_dump(mode="json") | {"status": "done"}
+    if record.n_parts == 1 or known.get("status") != "done":
+        return told
+    lists = {name: sorted({*known.get(name, ()), *value}) for name, value in told.items() if isinstance(value, list)}
+    return told | lists | {"sources": known["sources"] | told["sources"]}
 
 
 def _snapshot_requested(record: SnapshotRequested, tables: Tables) -> None:

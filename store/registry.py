@@ -123,7 +123,8 @@ def lineage(adapter: Adapter, adapters: Iterable[Adapter]) -> Json:
         "parent": parents[0] if parents else run["parent"],
         "members_digest": run["members_digest"],
         "dataset": {
-            name: metrics.get(name) for name in ("definition", "recipe", "dataset_digest", "n_clips", "n_videos")
+            name: metrics.get(name)
+            for name in ("definition", "recipe", "dataset_digest", "snapshot", "n_clips", "n_videos")
         },
         "base": {name: metrics.get(name) for name in ("base", "base_label", "base_revision")},
         "settings": metrics.get("settings", run["settings"]),

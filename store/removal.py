@@ -19,7 +19,7 @@ from store.answers import AnswerStore
 from store.clip_columns import ClipRow
 from store.clusters.folder import forget_all
 from store.export import sha256_of
-from store.records import Json, RemovalDone, RemovalRequested, digest
+from store.records import IDS_AT_ONCE, Json, RemovalDone, RemovalRequested, digest
 from store.removed import (
     CLIP_MEDIA,
     delete_media,
@@ -32,7 +32,7 @@ from store.removed import (
 from store.reviewing.subjects import without_decisions
 from store.snapshots import is_withdrawn, judged_clips, withdraw_snapshot
 from store.store import Store
-from store.tables import sql_holds, sql_in
+from store.tables import in_parts, sql_holds, sql_in
 from store.tokens import nameless, tokens_of
 
 _LONGEST_WRITE = timedelta(hours=1)
@@ -107,6 +107,20 @@ def remove(store: Store, request: RemovalRequested, snapshots_root: Path, now: d
             "done_at": known.get("done_at", now),
         }
     )
+
+
+def in_records(proof: RemovalDone) -> list[RemovalDone]:
+    """A proof as records that a broker takes: each with a part of every list."""
+    lists = [name for name in RemovalDone.model_fields if isinstance(getattr(proof, name), tuple)]
+    parts = list(in_parts([(name, one) for name in lists for one in getattr(proof, name)], IDS_AT_ONCE))
+    if len(parts) < 2:
+        return [proof]
+    records = []
+    for part in parts:
+        told: Json = {name: tuple(one for of, one in part if of == name) for name in lists}
+        sources = {one: proof.sources[one] for one in told["video_ids"] if one in proof.sources}
+        records.append(proof.model_copy(update=told | {"sources": sources, "n_parts": len(parts)}))
+    return records
 
 
 def _found(store: Store, request: RemovalRequested, snapshots_root: Path) -> _Plan:
@@ -262,7 +276,7 @@ def _withdraw_snapshot(store: Store, snapshots_root: Path, tag: str, removal_id:
     known = store.snapshots.get(tag) or {"tag": tag}
     if known.get("status") != "withdrawn":
         reason = f"it held footage that removal {removal_id} took away"
-        store.snapshots.put({tag: known | {"status": "withdrawn", "reason": reason, "clip_ids": []}})
+        store.snapshots.put({tag: known | {"status": "withdrawn", "reason": reason}})
     withdraw_snapshot(store, snapshots_root, tag, removal_id)
 
 

@@ -53,7 +53,7 @@ def create_snapshot(store: Store, request: SnapshotRequested, snapshots_root: Pa
         shutil.rmtree(unfinished, ignore_errors=True)
         store.clips.untag(request.tag)
         raise
-    return _finished(manifest, content.published, folder)
+    return _finished(manifest, folder)
 
 
 def verify_snapshot(folder: Path) -> list[str]:
@@ -170,7 +170,7 @@ def _as_before(folder: Path, request: SnapshotRequested) -> SnapshotFinished:
     manifest = read_manifest(folder)
     if manifest["requested_at"] != _requested_at(request):
         raise Conflict(f"tag {request.tag!r} is taken (digest {manifest['digest'][:12]}); choose another")
-    return _finished(manifest, read_lines(folder / "metadata.jsonl"), folder)
+    return _finished(manifest, folder)
 
 
 def _check_free(store: Store, request: SnapshotRequested) -> None:
@@ -236,7 +236,7 @@ def _recipes(content: Content) -> dict[str, list[str]]:
     return {step: sorted(recipes) for step, recipes in sorted(found.items())}
 
 
-def _finished(manifest: Json, published: list[Json], folder: Path) -> SnapshotFinished:
+def _finished(manifest: Json, folder: Path) -> SnapshotFinished:
     return SnapshotFinished(
         tag=manifest["tag"],
         status="created",
@@ -246,7 +246,6 @@ def _finished(manifest: Json, published: list[Json], folder: Path) -> SnapshotFi
         folder=str(folder),
         n_kept=manifest["counts"].get("keep", 0),
         n_dropped=manifest["counts"].get("drop", 0),
-        clip_ids=tuple(row["clip_id"] for row in published),
         requested_at=manifest["requested_at"],
     )
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import lancedb
 import pyarrow as pa
@@ -11,6 +11,8 @@ from lancedb.db import DBConnection
 from lancedb.table import Table
 
 from store.errors import InputError
+
+T = TypeVar("T")
 
 _PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
 """Keeps two writers that insert one new key at once from duplicating it (lance#4585)."""
@@ -70,9 +72,9 @@ def sql_in(column: str, values: Iterable[str]) -> str:
     return f"{column} IN ({listed})" if listed else "false"
 
 
-def in_parts(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """Ids by so many at a time, as conditions and memory can bear them."""
-    return (ids[first : first + size] for first in range(0, len(ids), size))
+def in_parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """So many at a time, as conditions, messages and memory can bear them."""
+    return (items[first : first + size] for first in range(0, len(items), size))
 
 
 def sql_holds(column: str, ids: Iterable[str]) -> str:

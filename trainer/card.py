@@ -35,13 +35,14 @@ set_peft_model_state_dict(pipeline.{denoiser}, weights)"""
 class Lineage:
     """What a run's result descends from, beyond the request itself.
 
-    definition: of the concept. recipe: of its membership (`ConceptChanged.recipe`). snapshot: tag of the dataset,
-    if the members were taken from one. parent: files of the run that `TrainingRequested.parent` names.
+    definition: of the concept. recipe: of its membership (`ConceptChanged.recipe`). snapshot: the newest that
+    publishes every member, as `tag`, `digest` and `table_version`. parent: files of the run that
+    `TrainingRequested.parent` names.
     """
 
     definition: Json
     recipe: str
-    snapshot: str | None
+    snapshot: Json | None
     parent: Parent | None
     trained_at: datetime
 
@@ -146,6 +147,11 @@ def _steering(metrics: Json) -> list[str]:
 
 
 def _lineage(request: TrainingRequested, lineage: Lineage, metrics: Json) -> str:
+    published = (
+        f"`{lineage.snapshot['tag']}` publishes every member; digest `{lineage.snapshot['digest']}`"
+        if lineage.snapshot
+        else "none publishes every member"
+    )
     parent = f"run `{request.parent}`" if request.parent else "none: started from an adapter that changes nothing"
     return f"""## Lineage
 
@@ -157,7 +163,7 @@ def _lineage(request: TrainingRequested, lineage: Lineage, metrics: Json) -> str
 | definition | `{json.dumps(lineage.definition, sort_keys=True)}` |
 | members | digest `{request.members_digest}`, {metrics["n_clips"]} clips of {metrics["n_videos"]} videos |
 | membership recipe | `{lineage.recipe}` |
-| snapshot | {lineage.snapshot or "none: members as they were when the run was requested"} |
+| snapshot | {published} |
 | parent adapter | {parent} |
 | base | `{metrics["base"]}`: {metrics["base_label"]} |
 | base revision | `{metrics["base_revision"]}` |

@@ -274,6 +274,7 @@ class _Run:
             "definition": self.lineage.definition,
             "recipe": self.lineage.recipe,
             "dataset_digest": self.request.members_digest,
+            "snapshot": self.lineage.snapshot,
             "parent": self.request.parent,
             "n_clips": len(members),
             "n_videos": len({clip.video_id for clip in members}),

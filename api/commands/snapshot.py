@@ -68,7 +68,7 @@ def _print_list(console: Console, answer: list[Json]) -> None:
 
 
 def _print_one(console: Console, answer: Json) -> None:
-    rows = [(name, value) for name, value in answer.items() if name != "clip_ids" and value not in (None, "")]
+    rows = [(name, value) for name, value in answer.items() if value not in (None, "")]
     console.print(grid("", ("field", "value"), rows))
 
 

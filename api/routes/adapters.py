@@ -37,7 +37,7 @@ class Adapter(BaseModel):
     """The adapter that it went on from, by name; None: from nothing."""
     members_digest: str
     dataset: Json
-    """definition, recipe, dataset_digest, n_clips, n_videos."""
+    """definition, recipe, dataset_digest, snapshot (the newest that publishes every member), n_clips, n_videos."""
     base: Json
     """base, base_label, base_revision."""
     settings: Json

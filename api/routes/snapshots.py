@@ -56,14 +56,13 @@ async def request_snapshot(body: SnapshotRequest, service: Given, response: Resp
 
 @router.get("")
 def list_snapshots(service: Given) -> list[Json]:
-    """Every snapshot, by tag; without the ids of its clips."""
-    snapshots = service.store.snapshots.all().values()
-    return [{name: value for name, value in snapshot.items() if name != "clip_ids"} for snapshot in snapshots]
+    """Every snapshot, by tag."""
+    return list(service.store.snapshots.all().values())
 
 
 @router.get("/{tag}", responses=problems(404))
 def show_snapshot(tag: str, service: Given) -> Json:
-    """A snapshot with the ids of the clips that it holds."""
+    """A snapshot; its files name the clips that it holds."""
     return _snapshot(service.store, tag)
 
 

@@ -4,7 +4,7 @@ A record type names its topic and its key; `store.codec` puts it on the wire. Me
 into the content-addressed media storage, and vectors of at most a few hundred numbers.
 """
 
-from store.records.base import Json, Record, Value, digest, utc_now
+from store.records.base import IDS_AT_ONCE, Json, Record, Value, digest, utc_now
 from store.records.curation import (
     ClipCurated,
     ClusterChanged,
@@ -68,6 +68,7 @@ from store.records.training import (
 )
 
 __all__ = [
+    "IDS_AT_ONCE",
     "AdapterDecided",
     "Affect",
     "Alternative",

@@ -25,11 +25,12 @@ class RemovalRequested(Record):
 
 
 class RemovalDone(Record):
-    """Proof that it went."""
+    """Proof that it went; of very much in several records, each of which tells a part of every list."""
 
     topic: ClassVar[str] = "removals.done"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     removal_id: str
+    n_parts: int = 1
     video_ids: tuple[str, ...]
     clip_ids: tuple[str, ...]
     media_keys: tuple[str, ...]
@@ -75,6 +76,7 @@ class SnapshotFinished(Record):
     """A snapshot was written, failed, or was withdrawn by a removal."""
 
     topic: ClassVar[str] = "snapshots.finished"
+    version: ClassVar[int] = 2
     tag: str
     status: Literal["created", "failed", "withdrawn"]
     reason: str
@@ -83,7 +85,6 @@ class SnapshotFinished(Record):
     folder: str | None
     n_kept: int
     n_dropped: int
-    clip_ids: tuple[str, ...]
     requested_at: datetime
 
     @property

@@ -16,6 +16,7 @@ from store.gate import GateOptions
 from store.linking import Linker
 from store.manifests import FOLDERS, reclaim, supersede
 from store.records import (
+    IDS_AT_ONCE,
     AnnotationDue,
     CalibrationAdopted,
     CalibrationRequested,
@@ -37,9 +38,10 @@ from store.records import (
     ReviewDecided,
     TokenReserved,
 )
-from store.removal import remove
+from store.removal import in_records, remove
 from store.reserving import Reserver, every_subject, subjects_touched
 from store.store import Store
+from store.tables import in_parts
 from store.view import View
 from streams.annotating import Annotating
 from streams.publish import Tombstone
@@ -109,9 +111,9 @@ class Persist(Step):
             await publish(await asyncio.to_thread(self._due, _CALIBRATED))
         await self._tell_tokens(publish)
         for proof in proofs:
-            await publish([proof, *tombstones(proof)])
+            await publish([*in_records(proof), *tombstones(proof)])
         if stored or proofs or any(_is_about_clusters(record) for record in records):
-            await publish([ClipsStored(clip_ids=stored)])
+            await publish(_told(stored))
         return {}
 
     async def _adopt(self, publish: Publish) -> bool:
@@ -135,7 +137,7 @@ class Persist(Step):
                 await publish(links)
             await self._tell_tokens(publish)
             if changed:
-                await publish([ClipsStored(clip_ids=changed)])
+                await publish(_told(changed))
             self._caught_up = True
         if self._writes >= _MAINTAIN_EVERY_WRITES:
             await asyncio.to_thread(self._maintain)
@@ -243,6 +245,11 @@ class Persist(Step):
         proof = remove(self._store, removal, self._snapshots, self._clock())
         discarded = Leftovers(self._data).forget(proof.clip_ids)
         return proof.model_copy(update={"bases": tuple(discarded)})
+
+
+def _told(stored: Sequence[str]) -> list[ClipsStored]:
+    """Which clips are stored or changed, so many to a record as a broker takes."""
+    return [ClipsStored(clip_ids=tuple(part)) for part in in_parts(stored, IDS_AT_ONCE)] or [ClipsStored(clip_ids=())]
 
 
 def _is_about_clusters(record: Record) -> bool:

@@ -43,6 +43,5 @@ class Snapshot(Step):
                 folder=None,
                 n_kept=0,
                 n_dropped=0,
-                clip_ids=(),
                 requested_at=request.requested_at,
             )

@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from processors.decode import read_samples
 from processors.device import choose_device, nth_device
 from store.clip_columns import ClipRow
 from store.errors import CliploomError, InputError
+from store.export import PUBLISHED
 from store.learned import LEARNED_FILE, Learned, learned_by, put_learned
-from store.records import Control, TrainingFinished, TrainingProgress, TrainingRequested, digest, utc_now
+from store.records import Control, Json, TrainingFinished, TrainingProgress, TrainingRequested, digest, utc_now
 from store.store import Store
+from store.tables import in_parts, sql_in
 from streams.ranks import Link
 from trainer.adapters import ADAPTER_FILE
 from trainer.card import Lineage
@@ -138,7 +140,7 @@ def train(
         lineage = Lineage(
             definition=concept.get("definition", {}),
             recipe=concept.get("recipe", ""),
-            snapshot=None,
+            snapshot=_snapshot_of(store, [clip.clip_id for clip in clips.members]),
             parent=_parent_files(store, parent, place.out, files) if parent else None,
             trained_at=request.requested_at,
         )
@@ -200,6 +202,23 @@ def _open_members(store: Store, request: TrainingRequested, footage: Mapping[str
     if not members:
         raise InputError(f"concept {request.concept!r}: none of its {len(wanted)} clips is open to use any more")
     return members
+
+
+def _snapshot_of(store: Store, clip_ids: Sequence[str]) -> Json | None:
+    """The newest snapshot that publishes all of the clips, whose version of the table is still there."""
+    made = sorted(store.snapshots.all("created").values(), key=lambda one: one["table_version"], reverse=True)
+    tags = store.clips.tags()
+    for one in made:
+        if tags.get(one["tag"]) == one["table_version"] and _n_published(store, clip_ids, one) == len(clip_ids):
+            return {name: one[name] for name in ("tag", "digest", "table_version")}
+    return None
+
+
+def _n_published(store: Store, clip_ids: Sequence[str], snapshot: Json) -> int:
+    return sum(
+        len(store.clips.select(f"{sql_in('clip_id', part)} AND {PUBLISHED}", [], version=snapshot["table_version"]))
+        for part in in_parts(clip_ids, 1_000)
+    )
 
 
 def training_clip(store: Store, row: ClipRow) -> TrainingClip:

@@ -57,7 +57,6 @@ def test_a_requested_run_and_a_requested_snapshot_are_on_their_way(live):
             folder=None,
             n_kept=0,
             n_dropped=0,
-            clip_ids=(),
             requested_at="2026-03-01T12:00:00Z",
         )
     )

@@ -116,15 +116,31 @@ def test_times_keep_their_microseconds():
 
 
 @pytest.mark.parametrize(
-    ("kind", "without"), [("training.requested", {"token": None}), ("removals.done", {"tokens": ()})]
+    ("kind", "without"), [("training.requested", {"token": None}), ("removals.done", {"tokens": (), "n_parts": 1})]
 )
 def test_records_from_before_there_were_tokens_are_read_as_having_none(kind, without):
     record = example(RECORD_TYPES[kind])
     told = json.loads(encode(record))
-    assert told["version"] == 2
-    (name,) = without
-    del told["body"][name]
+    assert told["version"] == RECORD_TYPES[kind].version
+    for name in without:
+        del told["body"][name]
     assert decode(json.dumps(told | {"version": 1}).encode()) == record.model_copy(update=without)
+
+
+def test_a_snapshot_of_before_named_its_clips_and_is_read_without():
+    record = example(RECORD_TYPES["snapshots.finished"])
+    told = json.loads(encode(record))
+    assert told["version"] == 2
+    told["body"]["clip_ids"] = ["a", "b"]
+    assert decode(json.dumps(told | {"version": 1}).encode()) == record
+
+
+def test_a_run_of_before_tells_its_clips_itself():
+    record = example(RECORD_TYPES["training.finished"])
+    told = json.loads(encode(record))
+    assert told["version"] == 2
+    told["body"]["clip_ids"] = ["a", "b"]
+    assert decode(json.dumps(told | {"version": 1}).encode()).clip_ids == ("a", "b")
 
 
 def test_progress_of_before_there_were_stints_is_read_as_telling_of_none():

@@ -145,7 +145,10 @@ def test_lineage_names_the_parent_the_data_the_base_and_the_verdict():
     assert lineage(adapters[1], adapters) == {
         "parent": "calm/A1",
         "members_digest": "members of b",
-        "dataset": {"definition": None, "recipe": "r1", "dataset_digest": "d1", "n_clips": 12, "n_videos": None},
+        "dataset": {
+            **{"definition": None, "recipe": "r1", "dataset_digest": "d1", "snapshot": None},
+            **{"n_clips": 12, "n_videos": None},
+        },
         "base": {"base": "b1", "base_label": None, "base_revision": "abc"},
         "settings": {"steps": 9, "lr": 0.1},
         "evaluation": {"drift": 0.2},

@@ -389,7 +389,6 @@ def test_a_failed_snapshot_may_be_made_after_all_and_then_stands(store):
             folder=None,
             n_kept=0,
             n_dropped=0,
-            clip_ids=(),
             requested_at=NOON,
         )
 

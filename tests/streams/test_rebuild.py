@@ -28,7 +28,7 @@ from store.records import (
     TrainingProgress,
     TrainingRequested,
 )
-from store.removal import remove
+from store.removal import in_records, remove
 from store.store import DOCUMENTS, Store
 from store.view import View
 from streams.rebuild import ORDER, Rebuild
@@ -211,8 +211,12 @@ def test_records_alone_give_the_same_rows_and_documents(tmp_path: Path, compacte
     assert _all(rebuilt) == _all(store)
 
 
+@pytest.mark.parametrize("at_once", [1_000, 2], ids=["whole", "in parts"])
 @pytest.mark.parametrize("erased", [False, True], ids=["before", "after the broker forgot"])
-def test_what_was_removed_stays_removed(tmp_path: Path, erased: bool) -> None:
+def test_what_was_removed_stays_removed(
+    tmp_path: Path, erased: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.removal.IDS_AT_ONCE", at_once)
     store = Store.open(tmp_path / "first", COLUMNS)
     history = _history()
     View(store).apply(history)
@@ -221,12 +225,15 @@ def test_what_was_removed_stays_removed(tmp_path: Path, erased: bool) -> None:
     )
     proof = remove(store, request, tmp_path / "snapshots", _at(21))
     View(store).apply([request, proof])
+    told = in_records(proof)
+    assert (len(told) > 3) == (at_once == 2)
+    View(store).apply(told)
     if erased:
         mentions = (GOES.video_id, *GOES.clip_ids)
         gone = [r for r in history if any(id_ in r.model_dump_json() for id_ in mentions) and r.topic in _ERASED]
         assert len(gone) >= 8
         history = [record for record in history if record not in gone]
-    rebuilt = _rebuilt(tmp_path / "second", [*history, request, proof], compacted=True)
+    rebuilt = _rebuilt(tmp_path / "second", [*history, request, *told], compacted=True)
     assert rebuilt.clips.count() == 3
     assert _all(rebuilt) == _all(store)
 

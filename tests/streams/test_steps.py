@@ -125,6 +125,17 @@ async def test_persist_judges_stored_clips_again_when_the_gate_has_changed(store
     assert store.clips.get(dark.clip_ids[0])["verdict"] == "drop"
 
 
+async def test_more_clips_than_a_record_holds_are_told_in_several(
+    store: Store, persist: Persist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.steps.persist.IDS_AT_ONCE", 2)
+    published = Published()
+    await persist.process(all_records([Video("many", n_clips=5)]), published)
+    told = [record.clip_ids for record in published.of(ClipsStored)]  # type: ignore[attr-defined]
+    assert [len(ids) for ids in told] == [2, 2, 1]
+    assert sorted(id_ for ids in told for id_ in ids) == sorted(Video("many", n_clips=5).clip_ids)
+
+
 async def test_a_gate_that_cannot_work_keeps_the_service_from_starting(tmp_path: Path) -> None:
     gate = tmp_path / "gate.toml"
     gate.write_text("[age]\nadult_years = 12\n")

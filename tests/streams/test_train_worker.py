@@ -9,12 +9,14 @@ import pytest
 
 from store.errors import InputError
 from store.learned import LEARNED_FILE, Learned, learned_by, put_learned
-from store.records import ReviewDecided, TrainingFinished, TrainingRequested
+from store.records import ReviewDecided, SnapshotRequested, TrainingFinished, TrainingRequested
+from store.snapshots import create_snapshot
 from store.store import Store
 from store.view import View
 from streams.workers.train import train
 from tests.store.made_footage import COLUMNS, NOON, Video, all_records
 from trainer.adapters import ADAPTER_FILE
+from trainer.card import Lineage
 from trainer.material import RunClips
 from trainer.run import TrainingResult, Workplace
 
@@ -65,10 +67,11 @@ class Run:
 
     def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         self.clips: RunClips | None = None
+        self.lineage: Lineage | None = None
         self._meanwhile = meanwhile
 
     def __call__(self, request, clips, place, lineage, progress) -> TrainingResult:
-        self.clips = clips
+        self.clips, self.lineage = clips, lineage
         self._meanwhile()
         return TrainingResult({}, {}, tuple(clip.clip_id for clip in clips.members), OTHERS.clip_ids)
 
@@ -107,6 +110,32 @@ def test_a_clip_that_was_dropped_after_the_parent_learned_from_it_is_left_out_an
     assert run.clips is not None
     assert dropped not in {clip.clip_id for clip in (*run.clips.members, *run.clips.earlier, *run.clips.footage)}
     assert dropped in learned(store, finished).every, "its removal must still find the adapter"
+
+
+def test_lineage_names_the_newest_snapshot_that_publishes_every_member(tmp_path):
+    store = given(tmp_path / "data")
+
+    def published(tag: str) -> dict[str, object]:
+        asked = SnapshotRequested(tag=tag, note="", requested_by="Ada", requested_at=NOON)
+        made = create_snapshot(store, asked, tmp_path / "snapshots")
+        View(store).apply([asked, made])
+        return {"tag": tag, "digest": made.digest, "table_version": made.table_version}
+
+    def told() -> dict[str, object] | None:
+        run = Run()
+        trained(store, tmp_path, run)
+        assert run.lineage is not None
+        return run.lineage.snapshot
+
+    assert told() is None
+    decided(store, MEMBERS.clip_ids[3], "drop")
+    published("less")
+    decided(store, MEMBERS.clip_ids[3], "keep")
+    assert told() is None
+    whole = published("whole")
+    assert told() == whole
+    newer = published("newer")
+    assert told() == newer
 
 
 def test_a_clip_that_is_dropped_while_the_run_trains_ends_it(tmp_path):
