@@ -13,6 +13,7 @@ import numpy as np
 
 from store.clip_columns import ClipRow
 from store.clusters.copies import Copy, copies_of
+from store.clusters.explain import living
 from store.clusters.facets import Facets, Labels
 from store.clusters.file import load_state, save_state
 from store.clusters.lineage import Event
@@ -55,6 +56,7 @@ class Curator:
         self._is_news = True
         """Whether clips came or changed since it was last asked whether the space is outgrown, as far as known."""
         known = load_state(store.folder, options)
+        self._is_rebuilt = known is None
         if known is None:
             self.clusters = rebuilt(store, options)
             self.facets = Facets(rebuilt_facets(store, self.clusters))
@@ -95,6 +97,9 @@ class Curator:
         is_blank = self.clusters.model is None and self.clusters.unsettled > 0
         if is_gone or is_blank or (settle and (self.clusters.unsettled or people != self._obeyed)):
             self._settle(people)
+        if is_gone or self._is_rebuilt:
+            self._end_lost()
+            self._is_rebuilt = False
         if settle:
             self._mend_copies()
         self._tell_sample(shown)
@@ -231,6 +236,19 @@ class Curator:
             changed = (event.number, "null" if event.other is None else event.other)
             lies = (f"by_modality LIKE '%\"{name}\": {number}%'" for number in changed)
             self._stale |= dict.fromkeys(lies, self.clusters.settled)
+
+    def _end_lost(self) -> None:
+        """Tell the end of clusters of which the sample holds no clip any more, since they were removed: no clustering
+        sees it."""
+        told = [one.model_dump(mode="json") for one in self._entries if isinstance(one, ClusterChanged)]
+        events = self._store.cluster_events.all() | {body["event_id"]: body for body in told}
+        states = {"joint": self.clusters, **self.facets.states}
+        for name in sorted({body["modality"] for body in events.values()}):
+            known = states[name].numbers if name in states else ()
+            for number in sorted(living(events, name).keys() - set(known)):
+                self._entries.append(self._entry(name, Event("died", number, None, 0.0), False))
+                if name == "joint":
+                    self._stale[f"cluster = {number}"] = self.clusters.settled
 
     def _sweep(self) -> None:
         """Place anew some of the clips outside the sample that lie in an older space or a changed cluster."""

@@ -10,6 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 from store.clips import ClipTable
 from store.clusters.copies import copies_of
 from store.clusters.curator import Curator
+from store.clusters.explain import living
 from store.clusters.facets import Facets
 from store.clusters.file import load_state, state_digest
 from store.clusters.folder import forget_all, kept
@@ -139,6 +140,27 @@ def test_removed_footage_is_in_nothing_that_curation_keeps(filled, tmp_path):
     assert set(gone.clip_ids).isdisjoint({*known.clusters.sample.ids, *known.clusters.model_ids})
     content = kept(store.folder, "state.npz").read_bytes()
     assert not any(clip_id.encode() in content for clip_id in gone.clip_ids)
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_cluster_whose_clips_were_all_removed_has_died(filled, is_lost):
+    store, curator = filled
+    before = living(store.cluster_events.all())
+    gone = store.clips.select("cluster = 0", columns=[])
+    assert len(before) > 1
+    assert gone
+    store.clips.delete([row["clip_id"] for row in gone])
+    if is_lost:
+        forget_all(store.folder)
+        curator = Curator(store, OPTIONS)
+    follow_to_the_end(store, curator)
+    after = living(store.cluster_events.all())
+    assert before.keys() - after.keys() == {0}
+    events = [body for body in store.cluster_events.all().values() if body["modality"] == "joint"]
+    (end,) = [body for body in events if (body["kind"], body["cluster"]) == ("died", 0)]
+    assert (end["n_clips"], end["other"], end["by"]) == (0, None, "clustering")
+    follow_to_the_end(store, curator)
+    assert living(store.cluster_events.all()) == after
 
 
 def test_clips_that_are_measured_anew_lie_elsewhere(filled):
