@@ -7,15 +7,27 @@ rename; the tag comes first, so that a removal finds every version that is being
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 from store.card import card_text, kept_back, tombstone_text
 from store.errors import Conflict, InputError, NotFound
-from store.export import CHECKSUMS, Content, content_digest, read_content, read_lines, rounded, verdict_in, write_files
+from store.export import (
+    CHECKSUMS,
+    PUBLISHED,
+    Content,
+    content_digest,
+    read_content,
+    read_lines,
+    rounded,
+    verdict_in,
+    write_files,
+)
 from store.media import file_sha256
 from store.records import Json, SnapshotFinished, SnapshotRequested
 from store.store import Store
+from store.tables import in_parts, sql_in
 
 _TAG = re.compile(r"(?=.{1,64}$)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(?<!\.lock)")
 """What LanceDB takes for a tag; such a name is also safe as a folder's."""
@@ -252,6 +264,26 @@ def _finished(manifest: Json, folder: Path) -> SnapshotFinished:
 
 def _requested_at(request: SnapshotRequested) -> str:
     return request.model_dump(mode="json")["requested_at"]
+
+
+def newest_with(store: Store, clip_ids: Sequence[str]) -> Json | None:
+    """`tag`, `digest` and `table_version` of the newest snapshot that publishes all of the clips, among those whose
+    version of the table is still there; None: there is none."""
+    tags = store.clips.tags()
+    made = sorted(store.snapshots.all("created").values(), key=lambda one: one["table_version"], reverse=True)
+    for one in made:
+        if tags.get(one["tag"]) == one["table_version"] and _n_published(store, clip_ids, one) == len(clip_ids):
+            return {name: one[name] for name in ("tag", "digest", "table_version")}
+    return None
+
+
+def _n_published(store: Store, clip_ids: Sequence[str], snapshot: Json) -> int:
+    """How many of the clips a snapshot publishes."""
+    found = (
+        store.clips.select(f"{sql_in('clip_id', part)} AND {PUBLISHED}", [], version=snapshot["table_version"])
+        for part in in_parts(clip_ids, 1_000)
+    )
+    return sum(map(len, found))
 
 
 def judged_clips(folder: Path) -> set[str]:

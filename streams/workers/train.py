@@ -4,29 +4,24 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from processors.clip_media import read_sound, read_video
-from processors.decode import read_samples
 from processors.device import choose_device, nth_device
-from store.clip_columns import ClipRow
 from store.errors import CliploomError, InputError
-from store.export import PUBLISHED
 from store.learned import LEARNED_FILE, Learned, learned_by, put_learned
-from store.records import Control, Json, TrainingFinished, TrainingProgress, TrainingRequested, digest, utc_now
+from store.records import TrainingFinished, TrainingProgress, TrainingRequested, utc_now
+from store.snapshots import newest_with
 from store.store import Store
-from store.tables import in_parts, sql_in
 from streams.ranks import Link
+from streams.workers.training_clips import open_clips
 from trainer.adapters import ADAPTER_FILE
 from trainer.card import Lineage
 from trainer.control import CONTROL_FILE
 from trainer.crew import Crew
-from trainer.dataset import PersonTrack, PoseTrack, TrainingClip
+from trainer.dataset import TrainingClip
 from trainer.joining import join
 from trainer.leftovers import Leftovers, note_clips
 from trainer.loop import Progress
@@ -35,11 +30,6 @@ from trainer.material import RunClips
 from trainer.run import TrainingResult, Workplace, run_training
 from trainer.settings import LoraSettings
 
-_READ = (
-    *("video_id", "source", "licence", "held_for", "samples_key", "media_key"),
-    *("conditioning", "caption", "alternatives", "control", "identity_ids"),
-)
-"""What a run reads of a clip's row, most of which is vectors; some columns are not in every profile."""
 _BARRED = {"age", "licence"}
 """What a clip may be held for that bars an adapter which learned from it earlier, too."""
 _TELL_EVERY_S = 0.5
@@ -123,7 +113,7 @@ def train(
         InputError: no member is open any more, the parent learned from clips that are barred by now, or a clip was
             closed while training; also what `run_training` raises.
     """
-    footage = {row["clip_id"]: training_clip(store, row) for row in _open_rows(store, request)}
+    footage = open_clips(store, LoraSettings.of(request.settings))
     parent = _parent_run(store, request)
     before = learned_by(store.media, parent or {})
     _refuse_barred(store, request.parent, before)
@@ -140,7 +130,7 @@ def train(
         lineage = Lineage(
             definition=concept.get("definition", {}),
             recipe=concept.get("recipe", ""),
-            snapshot=_snapshot_of(store, [clip.clip_id for clip in clips.members]),
+            snapshot=newest_with(store, [clip.clip_id for clip in clips.members]),
             parent=_parent_files(store, parent, place.out, files) if parent else None,
             trained_at=request.requested_at,
         )
@@ -180,16 +170,6 @@ def _telling(run_id: str, emit: Callable[[TrainingProgress], None]) -> Progress:
     return progress
 
 
-def _open_rows(store: Store, request: TrainingRequested) -> list[ClipRow]:
-    """Rows of the clips that may be trained on, with the columns that the run reads."""
-    settings = LoraSettings.of(request.settings)
-    tracks = [
-        name for name, asked in (("people_tracks", settings.mask == "people"), ("pose_tracks", settings.pose)) if asked
-    ]
-    read = [name for name in (*_READ, *tracks) if name in store.clips.schema.names]
-    return store.clips.select(where="verdict = 'keep'", columns=read)
-
-
 def _open_members(store: Store, request: TrainingRequested, footage: Mapping[str, TrainingClip]) -> list[TrainingClip]:
     """The manifest's eligible clips that are, at this moment, still there and still open to use.
 
@@ -202,74 +182,6 @@ def _open_members(store: Store, request: TrainingRequested, footage: Mapping[str
     if not members:
         raise InputError(f"concept {request.concept!r}: none of its {len(wanted)} clips is open to use any more")
     return members
-
-
-def _snapshot_of(store: Store, clip_ids: Sequence[str]) -> Json | None:
-    """The newest snapshot that publishes all of the clips, whose version of the table is still there."""
-    made = sorted(store.snapshots.all("created").values(), key=lambda one: one["table_version"], reverse=True)
-    tags = store.clips.tags()
-    for one in made:
-        if tags.get(one["tag"]) == one["table_version"] and _n_published(store, clip_ids, one) == len(clip_ids):
-            return {name: one[name] for name in ("tag", "digest", "table_version")}
-    return None
-
-
-def _n_published(store: Store, clip_ids: Sequence[str], snapshot: Json) -> int:
-    return sum(
-        len(store.clips.select(f"{sql_in('clip_id', part)} AND {PUBLISHED}", [], version=snapshot["table_version"]))
-        for part in in_parts(clip_ids, 1_000)
-    )
-
-
-def training_clip(store: Store, row: ClipRow) -> TrainingClip:
-    """A row as the trainer takes it; media are read when they are asked for."""
-
-    def load_frames() -> np.ndarray:
-        return read_samples(store.media.read(row["samples_key"]), row["clip_id"]).frames_rgb
-
-    def load_video(frame_rate: float) -> np.ndarray:
-        with store.media.local_file(row["media_key"]) as path:
-            return read_video(path, frame_rate)
-
-    def load_sound(rate_hz: int, channels: int) -> np.ndarray:
-        with store.media.local_file(row["media_key"]) as path:
-            return read_sound(path, rate_hz, channels)
-
-    return TrainingClip(
-        clip_id=row["clip_id"],
-        video_id=row["video_id"],
-        source=row["source"],
-        licence=row["licence"],
-        conditioning=row["conditioning"],
-        control=Control.model_validate(row["control"]),
-        load_frames=load_frames,
-        load_video=load_video,
-        load_sound=load_sound,
-        media=digest([row["samples_key"], row["media_key"]]),
-        held_for=tuple(row["held_for"]),
-        caption=row.get("caption"),
-        alternatives=tuple((one["text"], one["weight"]) for one in row["alternatives"] or ()),
-        people=tuple(
-            PersonTrack(tuple(one["times_s"]), tuple(tuple(box) for box in one["boxes_xyxy"]))
-            for one in row.get("people_tracks") or ()
-        ),
-        poses=_poses(row),
-        load_times=lambda: read_samples(store.media.read(row["samples_key"]), row["clip_id"]).frame_times_s,
-        identities=tuple(sorted({one["identity"] for one in row["identity_ids"] or ()} - {None})),
-    )
-
-
-def _poses(row: ClipRow) -> tuple[PoseTrack, ...] | None:
-    tracks = row.get("pose_tracks")
-    if tracks is None:
-        return None
-    return tuple(
-        PoseTrack(
-            tuple(one["times_s"]), tuple(tuple((x, y, score) for x, y, score in sight) for sight in one["keypoints"])
-        )
-        for one in tracks
-        if one["times_s"]
-    )
 
 
 def _parent_run(store: Store, request: TrainingRequested) -> Mapping[str, Any] | None:

@@ -6,7 +6,7 @@ import pytest
 
 from store.records import Control
 from store.store import Store
-from streams.workers.train import training_clip
+from streams.workers.training_clips import training_clip
 from tests.processors.made_people import STANDING, keypoints, person_track, pose_track
 from trainer.dataset import PoseTrack
 
