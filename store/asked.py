@@ -110,9 +110,12 @@ def _halves(scores: np.ndarray, said: np.ndarray) -> list[tuple[float, int, int]
     """The asked members of lower and of higher scores: the share of those not asked about that scores alike, how many
     of them are said to belong, and how many there are. Empty where too few were asked, or all."""
     known, scores = np.isfinite(said), np.nan_to_num(scores, nan=-np.inf)
-    if known.sum() < 2 * _LEAST_HALF or known.all():
+    if not known.any() or known.all():
         return []
     is_higher = scores >= np.median(scores[known])
+    # Where many scores are the same, one half may hold none that was asked about.
+    if min((known & is_higher).sum(), (known & ~is_higher).sum()) < _LEAST_HALF:
+        return []
     return [
         (float(half[~known].mean()), int((said[known & half] == 1.0).sum()), int((known & half).sum()))
         for half in (~is_higher, is_higher)

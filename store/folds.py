@@ -38,7 +38,7 @@ from store.records import (
     TrainingProgress,
     TrainingRequested,
 )
-from store.removed import tombstone, withdrawn_run, without_original
+from store.removed import tombstone, withdrawn_run, withdrawn_snapshot, without_original
 from store.reviewing.subjects import source_answers, subject_document
 from store.runs import controlled, ended, progressed
 from store.tables import DocumentTable
@@ -261,10 +261,9 @@ def _removal_done(record: RemovalDone, tables: Tables) -> None:
     for video_id in record.video_ids:
         if (tables["videos"].get(video_id) or {}).get("status") != "removed":
             tables["videos"].put(video_id, tombstone(video_id, record.sources.get(video_id), record.removal_id))
-    for video_id in proof["originals"]:
-        tables["videos"].put(
-            video_id, without_original(tables["videos"].get(video_id) or {}, proof["clip_ids"], record.removal_id)
-        )
+    gone = frozenset(proof["clip_ids"])
+    for video_id in proof["originals"] if record.clip_ids or record.originals else ():
+        tables["videos"].put(video_id, without_original(tables["videos"].get(video_id) or {}, gone, record.removal_id))
     for token in record.tokens:
         tables["tokens"].put(token, nameless(token))
     for run_id in record.runs:
@@ -275,8 +274,7 @@ def _removal_done(record: RemovalDone, tables: Tables) -> None:
     for tag in record.snapshots:
         known = tables["snapshots"].get(tag) or {"tag": tag}
         if known.get("status") != "withdrawn":
-            struck = {"status": "withdrawn", "reason": f"it held footage that {took_away}"}
-            tables["snapshots"].put(tag, known | struck)
+            tables["snapshots"].put(tag, withdrawn_snapshot(known, f"it held footage that {took_away}"))
 
 
 def _proof(known: Json, record: RemovalDone) -> Json:

@@ -34,7 +34,13 @@ def learned_by(media: MediaStore, run: Mapping[str, Any]) -> Learned:
     """
     key = run.get("artefacts", {}).get(LEARNED_FILE)
     if key is None:
-        every = frozenset(run.get("clip_ids", ()))
-        return Learned(every, every)
+        return _of_version_1(run)
     told = json.loads(media.read(key))
     return Learned(frozenset(told["drawn"]), frozenset(told["every"]))
+
+
+def _of_version_1(run: Mapping[str, Any]) -> Learned:
+    """Of a run whose document told the clips itself."""
+    every, metrics = frozenset(run.get("clip_ids", ())), run.get("metrics", {})
+    known = every - set(metrics.get("base_clip_ids", ()))
+    return Learned(frozenset(metrics.get("learned_from", known)), every)

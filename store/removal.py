@@ -27,6 +27,7 @@ from store.removed import (
     ids_in_object,
     tombstone,
     withdraw_run,
+    withdrawn_snapshot,
     without_original,
 )
 from store.reviewing.subjects import without_decisions
@@ -276,7 +277,7 @@ def _withdraw_snapshot(store: Store, snapshots_root: Path, tag: str, removal_id:
     known = store.snapshots.get(tag) or {"tag": tag}
     if known.get("status") != "withdrawn":
         reason = f"it held footage that removal {removal_id} took away"
-        store.snapshots.put({tag: known | {"status": "withdrawn", "reason": reason}})
+        store.snapshots.put({tag: withdrawn_snapshot(known, reason)})
     withdraw_snapshot(store, snapshots_root, tag, removal_id)
 
 

@@ -194,6 +194,14 @@ def withdrawn_run(run_id: str, known: Json, reason: str) -> Json:
     return asked | {"run_id": run_id, "status": "withdrawn", "ended_because": reason, "artefacts": {}}
 
 
+def withdrawn_snapshot(known: Json, reason: str) -> Json:
+    """A snapshot's document once it is withdrawn; one of version 1 named its clips."""
+    return {name: value for name, value in known.items() if name != "clip_ids"} | {
+        "status": "withdrawn",
+        "reason": reason,
+    }
+
+
 def delete_media(store: Store, keys: Collection[str]) -> set[str]:
     """Delete objects, except those that something in the store still refers to; returns the deleted keys.
 

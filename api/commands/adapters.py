@@ -11,6 +11,7 @@ from rich.markup import escape
 from api.commands.decisions import By, Reason, decide
 from api.commands.output import DEFAULT_URL, AsJson, Url, fail, grid, local, service, show, size, text
 from store.errors import InputError
+from store.learned import LEARNED_FILE
 from store.records import Json
 
 app = typer.Typer(
@@ -66,14 +67,16 @@ def fetch(
         folder = out or Path(found["name"].replace("/", "-"))
         if not found["artefacts"]:
             raise fail(_nothing(found), as_json)
+        # What of the dataset it learned from stays here.
+        names = [name for name in found["artefacts"] if name != LEARNED_FILE]
         with local(f"write {folder}", as_json):
             try:
-                for name in found["artefacts"]:
+                for name in names:
                     client.download(f"/training/{found['run_id']}/artefacts/{name}", folder / Path(name).name)
             except OSError as error:
                 told = f"{folder} cannot be written: {error.strerror}; give another folder with --out"
                 raise InputError(told) from error
-    files = {name: (folder / Path(name).name).stat().st_size for name in found["artefacts"]}
+    files = {name: (folder / Path(name).name).stat().st_size for name in names}
     show({"adapter": found["name"], "folder": str(folder), "files": files}, as_json, _print_fetched)
 
 

@@ -247,8 +247,8 @@ class Curator:
             known = states[name].numbers if name in states else ()
             for number in sorted(living(events, name).keys() - set(known)):
                 self._entries.append(self._entry(name, Event("died", number, None, 0.0), False))
-                if name == "joint":
-                    self._stale[f"cluster = {number}"] = self.clusters.settled
+                lies = f"cluster = {number}" if name == "joint" else f"by_modality LIKE '%\"{name}\": {number}%'"
+                self._stale[lies] = self.clusters.settled
 
     def _sweep(self) -> None:
         """Place anew some of the clips outside the sample that lie in an older space or a changed cluster."""

@@ -60,7 +60,7 @@ def explain(clips: ClipTable, clusters: Clusters, clip_id: str, n: int) -> Expla
 def living(events: Mapping[str, Json], modality: str = "joint") -> dict[int, Json]:
     """The event by which each cluster of a modality came that has not ended, by number."""
     own = [body for body in events.values() if body["modality"] == modality]
-    ordered = sorted(own, key=lambda body: body["settled"])
+    ordered = sorted(own, key=lambda body: (body["settled"], body["kind"] in _ENDS))
     alive: dict[int, Json] = {}
     for body in ordered:
         if body["kind"] in _ENDS:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from store.learned import LEARNED_FILE, put_learned
 from store.records import TrainingFinished, TrainingRequested
 from store.removed import withdraw_run
 from tests.api.conftest import NOON
@@ -28,7 +29,8 @@ def trained(live):
                 concept=concept,
                 status="succeeded",
                 reason="",
-                artefacts={name: live.store.media.put_bytes(data, "bin") for name, data in files.items()},
+                artefacts={name: live.store.media.put_bytes(data, "bin") for name, data in files.items()}
+                | {LEARNED_FILE: put_learned(live.store.media, run_id, ("c1",), ("c1",))},
                 metrics=verdict | LOSSES,
                 finished_at=NOON - timedelta(hours=1) + timedelta(minutes=next(minutes)),
             ),
@@ -71,7 +73,7 @@ def test_an_adapter_tells_what_it_descends_from_by_its_name_and_by_its_runs_id(l
     assert (answer["run_id"], answer["parent"], answer["token"], answer["stage"]) == ("r2", "calm/A1", "zivtek", "B")
     assert (answer["evaluation"], answer["promoted"], answer["verdict"]) == (LOSSES, True, ["held-out loss is lower"])
     assert answer["base"] == {"base": None, "base_label": "small base", "base_revision": None}
-    file = live.http.get(f"/training/{answer['run_id']}/artefacts/{answer['artefacts'][1]}")
+    file = live.http.get(f"/training/{answer['run_id']}/artefacts/{answer['artefacts'][2]}")
     assert (answer["artefacts"][0], file.content) == ("README.md", b"weights of r2")
     assert live.http.get("/adapters/calm/A9").status_code == 404
 

@@ -152,6 +152,13 @@ def test_the_rest_is_judged_by_the_answers_about_its_like():
     assert purity(members, nothing, np.ones(60), asked).low < 0.6, "where no score is known, all are alike"
 
 
+def test_a_half_that_nobody_was_asked_about_is_not_judged_by_no_answers():
+    # Where both sides lie far apart, most scores are the same.
+    scores = np.where(np.arange(100) < 60, 1.0, 0.5)
+    asked = Asked(100, 8, 4, said_of(100, yes=slice(0, 8), no=slice(8, 12)))
+    assert by_answers(asked, scores) == by_answers(replace(asked, said=np.full(100, np.nan)), scores)
+
+
 def test_people_who_took_everything_out_leave_nothing_to_judge():
     members, contrast = two(n=20)
     assert judged(members, contrast, np.empty(0), no=20).value is None

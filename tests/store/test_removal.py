@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from store.codec import encode
-from store.learned import LEARNED_FILE, learned_by, put_learned
+from store.learned import LEARNED_FILE, Learned, learned_by, put_learned
 from store.records import (
     AdapterDecided,
     ClipCurated,
@@ -371,6 +371,20 @@ def test_runs_trained_on_the_clips_and_their_heirs_are_withdrawn(store, tmp_path
     assert store.runs.get("clean") == clean
     assert store.media.read(clean["artefacts"]["adapter.safetensors"]) == b"adapter of clean"
     assert learned_by(store.media, clean).every == frozenset(STAYING.clip_ids)
+
+
+def test_of_a_run_of_before_what_only_its_base_saw_was_not_drawn(store):
+    told = {"clip_ids": ["a", "b", "c"], "metrics": {"base_clip_ids": ["b"]}}
+    assert learned_by(store.media, told) == Learned(frozenset("ac"), frozenset("abc"))
+    told["metrics"]["learned_from"] = ["a"]
+    assert learned_by(store.media, told) == Learned(frozenset("a"), frozenset("abc"))
+
+
+def test_a_snapshot_of_before_named_its_clips_and_does_so_no_more_once_it_is_withdrawn(store, tmp_path):
+    fill(store, tmp_path / "snapshots")
+    store.snapshots.put({"with": store.snapshots.get("with") | {"clip_ids": list(both_ids())}})
+    remove_and_record(store, tmp_path / "snapshots", request())
+    assert "clip_ids" not in store.snapshots.get("with")
 
 
 def test_a_run_of_before_its_clips_were_a_file_is_withdrawn_too(store, tmp_path):

@@ -101,7 +101,7 @@ class AudioLDM2(Family):
         }
 
     def predict(self, noised: Tensor, times: Tensor, texts: Texts) -> Tensor:
-        dtype = self.denoiser.dtype
+        dtype = self.dtype
         return self.denoiser(
             noised.to(dtype),
             times,

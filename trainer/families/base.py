@@ -9,6 +9,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -140,6 +141,11 @@ class Family(ABC):
     def denoiser(self) -> Any:
         """The module that adapters are added to."""
         return getattr(self.pipeline, self.denoiser_name)
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """What the base computes in. The denoiser looks through all its modules whenever it is asked."""
+        return self.denoiser.dtype
 
     @property
     def control_width(self) -> int:

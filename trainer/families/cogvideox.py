@@ -91,7 +91,7 @@ class CogVideoX(Family):
         return self.denoiser.config.max_text_seq_length
 
     def predict(self, noised: Tensor, times: Tensor, texts: Texts) -> Tensor:
-        dtype, scale = self.denoiser.dtype, self.pipeline.vae_scale_factor_spatial
+        dtype, scale = self.dtype, self.pipeline.vae_scale_factor_spatial
         rotary = None
         if self.denoiser.config.use_rotary_positional_embeddings:
             _, n_frames, _, height, width = noised.shape

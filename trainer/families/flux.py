@@ -84,7 +84,7 @@ class Flux(Family):
 
     def predict(self, noised: Tensor, times: Tensor, texts: Texts) -> Tensor:
         n, channels, height, width = noised.shape
-        dtype, pipeline = self.denoiser.dtype, self.pipeline
+        dtype, pipeline = self.dtype, self.pipeline
         states = texts["encoder_hidden_states"].to(dtype)
         image_ids = pipeline._prepare_latent_image_ids(n, height // 2, width // 2, noised.device, dtype)
         said = self.denoiser(

@@ -102,7 +102,7 @@ class HunyuanVideo(Family):
         return texts_in_batches(texts, encode)
 
     def predict(self, noised: Tensor, times: Tensor, texts: Texts) -> Tensor:
-        dtype = self.denoiser.dtype
+        dtype = self.dtype
         return self.denoiser(
             hidden_states=noised.to(dtype),
             timestep=1000 * times,

@@ -91,7 +91,7 @@ class LTX(Family):
         return {"encoder_hidden_states": states, "encoder_attention_mask": tokens.attention_mask.bool()}
 
     def predict(self, noised: Tensor, times: Tensor, texts: Texts) -> Tensor:
-        pipeline, dtype = self.pipeline, self.denoiser.dtype
+        pipeline, dtype = self.pipeline, self.dtype
         patch, patch_t = pipeline.transformer_spatial_patch_size, pipeline.transformer_temporal_patch_size
         n_frames, height, width = noised.shape[2:]
         side = pipeline.vae_spatial_compression_ratio

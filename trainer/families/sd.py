@@ -50,7 +50,7 @@ class StableDiffusion(Family):
         return {"encoder_hidden_states": states}
 
     def predict(self, noised: Tensor, times: Tensor, texts: Texts) -> Tensor:
-        dtype = self.denoiser.dtype
+        dtype = self.dtype
         states = texts["encoder_hidden_states"].to(dtype)
         return self.denoiser(noised.to(dtype), times, encoder_hidden_states=states).sample.float()
 

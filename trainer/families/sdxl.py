@@ -76,7 +76,7 @@ class StableDiffusionXL(Family):
 
     def predict(self, noised: Tensor, times: Tensor, texts: Texts) -> Tensor:
         """Pictures pass for whole: of the size that they have, cut off nowhere."""
-        dtype = self.denoiser.dtype
+        dtype = self.dtype
         size = [side * self.pipeline.vae_scale_factor for side in noised.shape[-2:]]
         time_ids = torch.tensor([*size, 0, 0, *size], dtype=dtype, device=noised.device).expand(len(noised), -1)
         return self.denoiser(

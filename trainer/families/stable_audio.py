@@ -74,7 +74,7 @@ class StableAudio(Family):
 
     def predict(self, noised: Tensor, times: Tensor, texts: Texts) -> Tensor:
         """Sounds pass for whole: they begin at 0 s and are as long as their latents [N, D, L]."""
-        pipeline, dtype = self.pipeline, self.denoiser.dtype
+        pipeline, dtype = self.pipeline, self.dtype
         n, _, length = noised.shape
         duration_s = length * pipeline.vae.hop_length / self.rules.rate_hz
         start, end = pipeline.encode_duration(0.0, duration_s, noised.device, False, n)

@@ -90,7 +90,7 @@ class Wan(Family):
         return {"encoder_hidden_states": in_batches(texts, states_of)}
 
     def predict(self, noised: Tensor, times: Tensor, texts: Texts) -> Tensor:
-        dtype = self.denoiser.dtype
+        dtype = self.dtype
         steps = times * self.pipeline.scheduler.config.num_train_timesteps
         if self.pipeline.config.expand_timesteps:  # One for each token, as the pipeline counts them.
             steps = steps[:, None].expand(-1, noised[0, 0, :, ::2, ::2].numel())

@@ -163,6 +163,15 @@ def test_a_cluster_whose_clips_were_all_removed_has_died(filled, is_lost):
     assert living(store.cluster_events.all()) == after
 
 
+def test_where_everything_was_removed_and_the_file_is_lost_no_cluster_lives(filled):
+    store, _ = filled
+    store.clips.delete([row["clip_id"] for row in store.clips.select(columns=[])])
+    forget_all(store.folder)
+    follow_to_the_end(store, Curator(store, OPTIONS))
+    events = store.cluster_events.all()
+    assert {modality: living(events, modality) for modality in ("joint", "visual")} == {"joint": {}, "visual": {}}
+
+
 def test_clips_that_are_measured_anew_lie_elsewhere(filled):
     store, curator = filled
     records = [record for record in batch(2) if hasattr(record, "values")]
