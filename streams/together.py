@@ -18,6 +18,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from store.errors import Passing
+from streams.child import WorkerFault
 
 _LAST_WORDS_S = 5.0
 """What processes told before they ended is read for at most so long."""
@@ -43,7 +44,9 @@ def work_together(size: int, module: str, arguments: tuple[Any, ...], request: A
             reading.start()
             died = _launch(size, ["-m", "streams.ranks", address, str(os.getpid())])
             reading.join(_LAST_WORDS_S)
-    if office.error is not None:
+    was_killed = died is not None and died[1] < 0
+    # Who shares work with one that was killed fails as well, and may be the first to tell.
+    if office.error is not None and not (was_killed and isinstance(office.error, Passing | WorkerFault)):
         raise office.error
     if died is not None:
         rank, code = died

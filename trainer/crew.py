@@ -17,7 +17,7 @@ from accelerate import PartialState
 from accelerate.utils import reduce
 from torch import nn
 
-from store.errors import SettingsError
+from store.errors import Passing, SettingsError
 
 WAIT_FOR = timedelta(minutes=30)
 """Chosen: how long a step waits for a process that still loads its base."""
@@ -78,12 +78,21 @@ class Crew:
         """Put the mean of all processes' gradients into each; the mean of their losses.
 
         Every process ends with the same bits: a sum is made once and handed round.
+
+        Raises:
+            Passing: another process is gone.
         """
         if self.size == 1:
             return loss
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         told = gradients[0].new_tensor([loss])
-        mean = reduce(torch.cat([*(gradient.flatten() for gradient in gradients), told]), "mean")
+        own = torch.cat([*(gradient.flatten() for gradient in gradients), told])
+        try:
+            mean = reduce(own, "mean")
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise Passing(f"a process that shares the steps is gone, or cannot be reached: {error}") from error
         parts = mean.split([*(gradient.numel() for gradient in gradients), 1])
         for gradient, part in zip(gradients, parts[:-1], strict=True):
             gradient.copy_(part.view_as(gradient))

@@ -94,7 +94,7 @@ def test_a_file_that_is_gone_is_a_fault(store, ingest, tmp_path):
 
 def test_clips_of_before_reasoning_was_kept_are_published_with_empty_files(store, ingest, tmp_path):
     ingest(store, BEFORE)
-    assert publish(store, tmp_path).clip_ids == BEFORE.clip_ids
+    assert publish(store, tmp_path).n_kept == len(BEFORE.clip_ids)
     assert read_lines(tmp_path / "v1" / "reasoning.jsonl") == []
     assert "reason" not in read_manifest(tmp_path / "v1")["recipes"]
     assert verify_snapshot(tmp_path / "v1") == []
@@ -123,7 +123,7 @@ def test_the_manifest_and_the_card_name_the_recipe_of_the_reasoning(store, inges
 
 def test_a_contradicted_clip_is_kept_back_and_the_card_says_why(store, ingest, tmp_path):
     ingest(store, SAID, Video("lying", n_clips=1, reasoning=reasoned(is_contradicted=True)))
-    assert publish(store, tmp_path).clip_ids == tuple(sorted(SAID.clip_ids))
+    assert publish(store, tmp_path).n_kept == len(SAID.clip_ids)
     told = "- 1 held for reasoning: its description contradicts what was measured, also on a second look"
     assert told in (tmp_path / "v1" / "README.md").read_text()
     assert len(read_lines(tmp_path / "v1" / "reasoning.jsonl")) == len(SAID.clip_ids)

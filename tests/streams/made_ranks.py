@@ -28,6 +28,10 @@ def make_rank(made_of: str) -> Callable[[Any, Link], Any]:
             Path(value).write_text(f"{told} {os.getpid()}")
         elif deed == "refuse":
             raise InputError(value)
+        elif deed == "bereaved":
+            Path(value).write_text(str(os.getpid()))
+            time.sleep(0.02)
+            raise ConnectionResetError("the other is gone")
         elif deed == "bug":
             raise ZeroDivisionError(value)
         elif deed == "die":

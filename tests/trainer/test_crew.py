@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from store.errors import SettingsError
+from store.errors import Passing, SettingsError
 from streams.child import Child
 from tests.trainer.made_discs import silent
 from tests.trainer.made_runs import SETTINGS, gathered, whole_run
@@ -98,6 +98,17 @@ def furthest(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> float:
     """The largest difference, as a share of the largest weight."""
     off = max(np.abs(one - other).max() for one, other in zip(some, others, strict=True))
     return float(off / max(np.abs(one).max() for one in others))
+
+
+def test_a_process_that_is_gone_is_a_fault_that_passes(monkeypatch):
+    def reset(tensor: torch.Tensor, how: str) -> torch.Tensor:
+        raise RuntimeError("Connection reset by peer")
+
+    monkeypatch.setattr("trainer.crew.reduce", reset)
+    weight = torch.nn.Parameter(torch.ones(2))
+    weight.grad = torch.ones(2)
+    with pytest.raises(Passing, match=r"a process that shares the steps is gone.*reset by peer"):
+        Crew(0, 2).average([weight], 1.0)
 
 
 def test_two_processes_end_with_the_weights_of_one_where_they_are_killed_on_the_way(base, tmp_path):
