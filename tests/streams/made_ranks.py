@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,14 @@ def make_rank(made_of: str) -> Callable[[Any, Link], Any]:
         elif deed == "refuse":
             raise InputError(value)
         elif deed == "bereaved":
-            Path(value).write_text(str(os.getpid()))
-            time.sleep(0.02)
+            _wait_for(value)
+            _wait_until_gone(int(Path(value).read_text()))
             raise ConnectionResetError("the other is gone")
         elif deed == "bug":
             raise ZeroDivisionError(value)
         elif deed == "die":
+            if value is not None:
+                Path(value).write_text(str(os.getpid()))
             os.kill(os.getpid(), signal.SIGKILL)
         elif deed == "sleep":
             Path(value).write_text(str(os.getpid()))
@@ -48,3 +51,11 @@ def _wait_for(file: Path) -> None:
     """Until another rank has written it."""
     while not file.is_file() or not file.read_text():
         time.sleep(0.05)
+
+
+def _wait_until_gone(pid: int) -> None:
+    """Until a process has ended, whether or not anybody has taken note of it."""
+    state = Path(f"/proc/{pid}/stat")
+    with suppress(FileNotFoundError, ProcessLookupError):
+        while state.read_text().split()[2] != "Z":
+            time.sleep(0.005)

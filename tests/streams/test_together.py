@@ -80,7 +80,7 @@ async def test_a_rank_that_dies_ends_the_others_and_is_named(rank: int, tmp_path
 
 async def test_what_fails_since_a_rank_died_is_not_taken_for_a_fault_of_the_program(tmp_path: Path) -> None:
     with pytest.raises(Passing, match=r"process 0 of 0 to 1 that share the work died \(exit code -9\)"):
-        await told({0: ("die", None), 1: ("bereaved", tmp_path / "pid"), "once": tmp_path / "pid"})
+        await told({0: ("die", tmp_path / "pid"), 1: ("bereaved", tmp_path / "pid")})
 
 
 async def test_no_rank_outlives_a_child_that_is_killed(tmp_path: Path) -> None:
