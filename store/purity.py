@@ -33,8 +33,8 @@ from scipy.stats import beta
 from store.asked import Asked, by_answers, is_refuted, lower_end, what_stays
 
 _RISK = 0.05
-"""Of each interval. Chosen: with it the bound holds in
-at least 95 of 100 subsets under each condition of `tests/bench/purity.py`, though the best of three levels is taken."""
+"""Of each interval. Chosen: with it the bound holds in at least 95 of 100 subsets under each condition of
+`tests/bench/purity.py`, though the best of three levels is taken."""
 _MOST_NEIGHBOURS = 10
 """Chosen: with more than a hundred clips on the smaller side the neighbourhood stays local."""
 _LEVELS = (0.5, 0.75, 1.0)

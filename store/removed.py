@@ -196,10 +196,8 @@ def withdrawn_run(run_id: str, known: Json, reason: str) -> Json:
 
 def withdrawn_snapshot(known: Json, reason: str) -> Json:
     """A snapshot's document once it is withdrawn; one of version 1 named its clips."""
-    return {name: value for name, value in known.items() if name != "clip_ids"} | {
-        "status": "withdrawn",
-        "reason": reason,
-    }
+    kept = {name: value for name, value in known.items() if name != "clip_ids"}
+    return kept | {"status": "withdrawn", "reason": reason}
 
 
 def delete_media(store: Store, keys: Collection[str]) -> set[str]:

@@ -228,14 +228,14 @@ class Curator:
         for event in events:
             is_asked = event.other in split if event.kind == "split" else bool({event.number, event.other} & joined)
             self._entries.append(self._entry("joint", event, is_asked))
-            others = "cluster IS NULL" if event.other is None else f"cluster = {event.other}"
-            self._stale |= dict.fromkeys((f"cluster = {event.number}", others), self.clusters.settled)
+            self._place_anew("joint", event.number, event.other)
         for name, event in self.facets.settle(self._store.clips, self.clusters):
             self._entries.append(self._entry(name, event, False))
-            # A number may be the beginning of another, which finds too much and never too little.
-            changed = (event.number, "null" if event.other is None else event.other)
-            lies = (f"by_modality LIKE '%\"{name}\": {number}%'" for number in changed)
-            self._stale |= dict.fromkeys(lies, self.clusters.settled)
+            self._place_anew(name, event.number, event.other)
+
+    def _place_anew(self, modality: str, *numbers: int | None) -> None:
+        """Have the clips of clusters of a modality placed anew; None: those that are in none."""
+        self._stale |= dict.fromkeys((_lies_in(modality, number) for number in numbers), self.clusters.settled)
 
     def _end_lost(self) -> None:
         """Tell the end of clusters of which the sample holds no clip any more, since they were removed: no clustering
@@ -247,8 +247,7 @@ class Curator:
             known = states[name].numbers if name in states else ()
             for number in sorted(living(events, name).keys() - set(known)):
                 self._entries.append(self._entry(name, Event("died", number, None, 0.0), False))
-                lies = f"cluster = {number}" if name == "joint" else f"by_modality LIKE '%\"{name}\": {number}%'"
-                self._stale[lies] = self.clusters.settled
+                self._place_anew(name, number)
 
     def _sweep(self) -> None:
         """Place anew some of the clips outside the sample that lie in an older space or a changed cluster."""
@@ -414,3 +413,11 @@ class Curator:
             "split": self._obeyed.split,
         }
         save_state(self._store.folder, self.clusters, notes, self.facets.states)
+
+
+def _lies_in(modality: str, number: int | None) -> str:
+    """Condition on the clips that a cluster holds; None: on those that none does."""
+    if modality == "joint":
+        return "cluster IS NULL" if number is None else f"cluster = {number}"
+    # A number may be the beginning of another, which finds too much and never too little.
+    return f"by_modality LIKE '%\"{modality}\": {'null' if number is None else number}%'"
